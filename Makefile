@@ -1,0 +1,39 @@
+# Every target sets up what it needs: a virtual environment in .venv, made once and again when pyproject.toml changes.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help cases test lint types check bench clean
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+cases: $(STAMP)  ## Score the repository's own edit cases with the embedded profile (offline)
+	$(BIN)/python -m pytest cases/ $(ARGS)
+
+test: $(STAMP)  ## Run the test suite
+	$(BIN)/python -m pytest -n 2 tests/ $(ARGS)
+
+lint: $(STAMP)  ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)  ## Check types strictly
+	$(BIN)/mypy
+
+check: lint types test cases  ## Everything that .ci/run runs
+
+bench: $(STAMP)  ## Start-up cost and cost per check; the last figures are in benchmarks/results.md
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/scoring.py
+
+clean:  ## Remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
