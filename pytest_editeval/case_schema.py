@@ -1,0 +1,190 @@
+"""The format of `*.edit.yaml` files as pydantic models, and its JSON Schema for editors.
+
+Every key is optional here, because `defaults` may hold what a case leaves out; what must be there after both are
+merged is `pytest_editeval.cases`' to say. `null` stands for "not set", so a case can undo a default.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, create_model
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+
+from pytest_editeval.checks import Expect
+from pytest_editeval.registry import BUILTIN_METRICS, MetricSpec, Scope
+from pytest_editeval.validation import (
+    BoxesField,
+    BoxField,
+    ColorField,
+    Line,
+    Number,
+    PatchThreshold,
+    Settings,
+    Words,
+    mistake,
+)
+
+SCHEMA_PATH = Path(__file__).with_name("edit-cases.schema.json")
+FILE_KEYS = ("defaults", "cases", "gates")
+ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+RESERVED_MARKERS = frozenset({"filterwarnings", "parametrize", "skip", "skipif", "usefixtures", "xfail"})
+
+
+def _case_id(value: str) -> str:
+    if not re.fullmatch(ID_PATTERN, value):
+        raise mistake(
+            f"must be made of letters, digits, '_', '-' and '.' (first a letter, digit or '_'), found {value!r}"
+        )
+    return value
+
+
+def _marker(value: str) -> str:
+    """Tags and tasks become pytest markers."""
+    if not value.isidentifier() or value.startswith("_"):
+        raise mistake(f"must be a name of letters, digits and '_' (it becomes a pytest marker), found {value!r}")
+    if value in RESERVED_MARKERS:
+        raise mistake(f"must not be {value!r}, which is a marker of pytest itself")
+    if keyword.iskeyword(value):
+        raise mistake(f"must not be {value!r}, which `pytest -m` could not select")
+    return value
+
+
+CaseId = Annotated[str, AfterValidator(_case_id), Field(json_schema_extra={"pattern": ID_PATTERN})]
+Marker = Annotated[str, AfterValidator(_marker), Field(json_schema_extra={"not": {"enum": sorted(RESERVED_MARKERS)}})]
+
+
+def _number_or_mapping(value: object) -> str:
+    return "<mapping>" if isinstance(value, dict) else "<number>"
+
+
+ThresholdField = Annotated[
+    Annotated[Number, Tag("<number>")] | Annotated[dict[str, Number], Field(min_length=1), Tag("<mapping>")],
+    Discriminator(_number_or_mapping),
+]
+
+
+class Pair(Settings):
+    """An object: its box in the source, and its box in the edited image."""
+
+    source: BoxField = Field(description="Box in the source, [x1, y1, x2, y2] in pixels.")
+    edited: BoxField = Field(description="Box in the edited image, [x1, y1, x2, y2] in pixels.")
+
+
+class CheckFields(Settings):
+    """How one metric judges a case."""
+
+    threshold: ThresholdField | None = Field(
+        None,
+        description="What the score must reach (inclusive, in the metric's direction): a number, or one per profile.",
+    )
+    scope: Scope | None = Field(
+        None,
+        description="Region that is scored: inside the boxes (edit_area), outside them (unedit_area), or null for the "
+        "whole image. Without this key the configuration's scope holds, else the metric's usual one.",
+    )
+    expect: Expect | None = Field(None, description="Overrides the case's `expect` for this metric.")
+
+
+class PatchCheckFields(CheckFields):
+    """How a metric that compares patches judges a case."""
+
+    coords: BoxesField | None = Field(None, description="Boxes for this metric, in place of the case's.")
+    patch_mask_threshold: PatchThreshold | None = Field(
+        None, description="A patch belongs to the region when more than this share of it does; 0.1 by default."
+    )
+
+
+class ObjectCheckFields(CheckFields):
+    """How a metric that compares isolated objects judges a case."""
+
+    coords: BoxesField | None = Field(
+        None, description="Boxes for this metric: those in the source, then their counterparts in the edited image."
+    )
+    pairs: list[Pair] | None = Field(
+        None, description="The objects to compare, each with its box in both images; in place of `coords`."
+    )
+    bg_color: ColorField | None = Field(
+        None, description="Colour [red, green, blue] that replaces what is not the object; white by default."
+    )
+
+
+class CaseFields(Settings):
+    """What is written for every case of the file, and merged under each."""
+
+    instruction: Words | None = Field(None, description="The edit in words, as the model was asked.")
+    task: Marker | None = Field(None, description="Kind of edit; becomes a pytest marker.")
+    tags: list[Marker] | None = Field(None, description="Become pytest markers.")
+    source: Line | None = Field(None, description="The source image, relative to this file.")
+    edited: Line | None = Field(None, description="The edited image, relative to this file.")
+    coords: BoxesField | None = Field(
+        None, description="Boxes of the edit, [x1, y1, x2, y2] in pixels of the image as a viewer shows it."
+    )
+    expect: Expect | None = Field(
+        None, description="`fail` makes the case a control: its tests pass only if the metric catches the edit."
+    )
+
+
+def check_model(spec: MetricSpec) -> type[CheckFields]:
+    """What can be written under a metric."""
+    return ObjectCheckFields if spec.inputs == "objects" else PatchCheckFields
+
+
+class Models:
+    """The models of the format for a set of metrics."""
+
+    def __init__(self, specs: Sequence[MetricSpec]) -> None:
+        # A field of a model cannot have every name that a metric may have (`copy`, `_x`), but an alias can.
+        self.fields = {spec.name: f"metric{index}" for index, spec in enumerate(specs)}
+        checks: dict[str, Any] = {self.fields[spec.name]: (_check(spec), _described(spec)) for spec in specs}
+        self.metrics: Any = create_model("Metrics", __base__=Settings, __doc__="The checks, by metric.", **checks)
+        fields: dict[str, Any] = {
+            "metrics": (self.metrics | None, Field(None, description="Per metric a threshold, or settings.")),
+        }
+        self.defaults: Any = create_model("Defaults", __base__=CaseFields, __doc__=CaseFields.__doc__, **fields)
+        fields = {"id": (CaseId, Field(description="Name of the case, unique in the file."))}
+        self.case: Any = create_model("Case", __base__=self.defaults, __doc__="An edit and how it is judged.", **fields)
+        fields = {
+            "defaults": (self.defaults | None, Field(None, description="Merged under every case of the file.")),
+            "cases": (list[self.case], Field(min_length=1, description="The edits to score.")),  # type: ignore[name-defined]
+            "gates": (Any, Field(None, description="Rules over the scores of many cases.")),
+        }
+        self.file = create_model("CaseFile", __base__=Settings, __doc__="Edit cases for pytest-editeval.", **fields)
+
+
+def _check(spec: MetricSpec) -> Any:
+    full: Any = check_model(spec)
+    number = Field(description="The threshold alone.")
+    union = Annotated[Number, number, Tag("<number>")] | Annotated[full, Tag("<mapping>")]
+    return Annotated[union, Discriminator(_number_or_mapping)] | None
+
+
+def _described(spec: MetricSpec) -> Any:
+    return Field(None, alias=spec.name, description=f"{spec.summary[:1].upper()}{spec.summary[1:]} ({spec.direction}).")
+
+
+@cache
+def models(specs: tuple[MetricSpec, ...]) -> Models:
+    """The models for these metrics, built once."""
+    return Models(specs)
+
+
+class _Generator(GenerateJsonSchema):
+    """Without titles and defaults, which would tell an editor's reader nothing."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def default_schema(self, schema: Any) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+
+def case_file_schema(specs: Iterable[MetricSpec] = BUILTIN_METRICS) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of edit case files; `SCHEMA_PATH` holds it for the built-in metrics."""
+    schema = models(tuple(specs)).file.model_json_schema(schema_generator=_Generator)
+    return {"$schema": GenerateJsonSchema.schema_dialect, **schema}

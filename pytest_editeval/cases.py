@@ -1,0 +1,292 @@
+"""Edit case files -> `EditCase`s. Every mistake in them is a `CaseError` with file, line and column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pytest_editeval.case_schema import FILE_KEYS, Pair, check_model, models
+from pytest_editeval.checks import (
+    BrokenCase,
+    BrokenCheck,
+    CaseFile,
+    CheckSpec,
+    EditCase,
+    ResolvedCheck,
+    resolve_check,
+    threshold_for,
+)
+from pytest_editeval.errors import CaseError, Position, known_names, unknown
+from pytest_editeval.registry import metrics
+from pytest_editeval.validation import QUOTE, Settings, describe, problems
+from pytest_editeval.yamlfile import DataPath, Document, no_garbage_collection, read_yaml
+
+__all__ = [
+    "BrokenCase",
+    "BrokenCheck",
+    "CaseFile",
+    "CaseFileError",
+    "CheckSpec",
+    "EditCase",
+    "ResolvedCheck",
+    "load_cases",
+    "resolve_check",
+    "threshold_for",
+]
+
+REQUIRED = ("instruction", "source", "edited")
+
+
+class CaseFileError(CaseError):
+    """Mistakes that leave no case of the file standing: the first one as a `CaseError`, and every one in `errors`."""
+
+    def __init__(self, errors: tuple[CaseError, ...]) -> None:
+        super().__init__(errors[0].position, errors[0].message, errors[0].hint)
+        self.errors = errors
+        self.args = (errors,)  # what the exception is pickled as
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)
+
+
+def load_cases(path: Path) -> CaseFile:
+    """Read a file of edit cases.
+
+    A mistake in a check or in a case leaves the others of the file standing (`BrokenCheck`, `BrokenCase`); one in the
+    file itself or in its `defaults` raises a `CaseError`.
+    """
+    with no_garbage_collection():
+        return _Reader(read_yaml(path, CaseError)).file()
+
+
+_Fields = dict[str, Any]  # validated values by key, of the keys that are written
+
+
+def _fields(model: Settings) -> _Fields:
+    return {name: getattr(model, name) for name in model.model_fields_set}
+
+
+class _Reader:
+    """One file. Parts are validated where they are written; then each case is merged over the defaults."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.directory = document.path.absolute().parent
+        self.specs = metrics()
+        self.models = models(tuple(self.specs.values()))
+        self.defaults: _Fields = {}
+        self.default_checks: dict[str, _Fields] = {}
+        self.defaults_hold = True
+        self.ids: dict[str, Position] = {}
+
+    def file(self) -> CaseFile:
+        data = {} if self.document.data is None else self.document.data
+        if not isinstance(data, dict):
+            found = f"an edit case file is a mapping with the key 'cases', found {describe(data)}"
+            raise CaseError(self.document.position(), found)
+        errors = [
+            CaseError(self.at(key, key=True), unknown("key", key, FILE_KEYS), known_names(FILE_KEYS))
+            for key in data
+            if key not in FILE_KEYS
+        ]
+        if data.get("defaults") is not None:
+            errors += self.read_defaults(data["defaults"])
+        cases = data.get("cases")
+        if not cases:
+            errors.append(CaseError(self.at("cases", key=True), "the file has no cases"))
+        elif not isinstance(cases, list):
+            errors.append(CaseError(self.at("cases"), f"'cases' must be a list, found {describe(cases)}"))
+        read = [self.case(index, raw) for index, raw in enumerate(cases)] if isinstance(cases, list) else []
+        if errors:
+            raise CaseFileError(_sorted((*errors, *(error for case in read for error in _errors(case)))))
+        return CaseFile(self.document.path, tuple(read), data.get("gates"))
+
+    def at(self, *path: Any, key: bool = False) -> Position:
+        return self.document.position(path, key=key)
+
+    def problems(
+        self, error: ValidationError, data: object, path: DataPath, context: str
+    ) -> Iterator[tuple[DataPath, CaseError]]:
+        """Each mistake, with its path from the part that starts at `path`."""
+        keys = self.models.defaults.model_fields if path == ("defaults",) else self.models.case.model_fields
+        for problem in problems(error, data, context, lambda path: self.known(path) if path else ("key", keys)):
+            place = (*path, *problem.path)
+            hint = problem.hint
+            if hint == QUOTE and not problem.on_key and (written := self.document.written(place)):
+                hint = f'{QUOTE}: "{written}"'
+            yield problem.path, CaseError(self.at(*place, key=problem.on_key), problem.message, hint)
+
+    def known(self, path: DataPath) -> tuple[str, Iterable[str]]:
+        """What the keys of the mapping at a path in a case are called, and which there are."""
+        match path:
+            case ("metrics",):
+                return "metric", self.specs
+            case ("metrics", metric) if metric in self.specs:
+                return "key", check_model(self.specs[metric]).model_fields
+            case ("metrics", _, "threshold"):
+                return "profile", ()
+        return "key", Pair.model_fields
+
+    def read_defaults(self, data: Any) -> list[CaseError]:
+        """Take in `defaults`; returns its mistakes, which leave out all of it."""
+        try:
+            model = self.models.defaults.model_validate(data)
+        except ValidationError as error:
+            self.defaults_hold = False
+            return [problem for _, problem in self.problems(error, data, ("defaults",), " in defaults")]
+        self.defaults = _fields(model)
+        checks = self.checks(self.defaults.get("metrics"))
+        errors = []
+        for name in data.get("metrics") or ():
+            if (fields := checks[name]) is None:
+                errors.append(CaseError(self.at("defaults", "metrics", name), f"metric {name!r} in defaults is empty"))
+            else:
+                self.default_checks[name] = fields
+        return errors
+
+    def checks(self, model: Settings | None) -> dict[str, _Fields | None]:
+        """The fields of each metric that is written, `None` where nothing is."""
+        checks: dict[str, _Fields | None] = {}
+        for name, field in self.models.fields.items():
+            if model is None or field not in model.model_fields_set:
+                continue
+            check = getattr(model, field)
+            if isinstance(check, Settings):
+                checks[name] = _fields(check)
+            else:
+                checks[name] = None if check is None else {"threshold": check}
+        return checks
+
+    def case(self, index: int, data: Any) -> EditCase | BrokenCase:
+        path, name = ("cases", index), f"case[{index}]"
+        if not isinstance(data, dict):
+            message = f"{name} must be a mapping, found {describe(data)}"
+            return BrokenCase(name, (CaseError(self.at(*path), message),))
+        context = f" in {name}"
+        if isinstance(data.get("id"), str):
+            name, context = data["id"], f" in case {data['id']!r}"
+        model, errors, broken = self.validated(data, path, context)
+        position = self.at(*path, "id")
+        if name in self.ids:
+            message = f"case id {name!r} is taken; it is first used in line {self.ids[name].line}"
+            errors.append(CaseError(position, message))
+            name = f"case[{index}]"
+        elif name == data.get("id"):
+            self.ids[name] = position
+        for key in REQUIRED:
+            if self.defaults_hold and (data[key] if key in data else self.defaults.get(key)) is None:
+                errors.append(CaseError(self.at(*path, key, key=True), f"'{key}'{context} is missing"))
+        fields = self.defaults | _fields(model)
+        own_checks = self.checks(_fields(model).get("metrics"))
+        written = data.get("metrics")
+        checks: list[CheckSpec | BrokenCheck] = []
+        for metric in dict.fromkeys((*self.default_checks, *(written if isinstance(written, dict) else ()))):
+            if metric in broken:
+                checks.append(BrokenCheck(str(metric), tuple(broken[metric])))
+            elif metric in own_checks and own_checks[metric] is None and metric in self.default_checks:
+                continue  # this case does without the default
+            else:
+                checks.append(self.check(metric, own_checks.get(metric) or {}, path, context, fields))
+        if self.defaults_hold and not checks and not errors:
+            hint = known_names(self.specs)
+            errors.append(CaseError(self.at(*path, "metrics", key=True), f"no metrics{context}", hint))
+        if errors or not self.defaults_hold:
+            return BrokenCase(name, _sorted((*errors, *(error for check in checks for error in _errors(check)))))
+        return EditCase(
+            id=name,
+            instruction=fields["instruction"],
+            task=fields.get("task"),
+            tags=tuple(dict.fromkeys(fields.get("tags") or ())),
+            source=self.directory / fields["source"],
+            edited=self.directory / fields["edited"],
+            source_text=fields["source"],
+            edited_text=fields["edited"],
+            source_position=self.place(path, "source"),
+            edited_position=self.place(path, "edited"),
+            coords=tuple(fields.get("coords") or ()),
+            expect=fields.get("expect") or "pass",
+            checks=tuple(checks),
+            position=position,
+            path=self.document.path,
+        )
+
+    def validated(
+        self, data: dict[Any, Any], path: DataPath, context: str
+    ) -> tuple[Settings, list[CaseError], dict[Any, list[CaseError]]]:
+        """The valid part of a case, the mistakes in it, and those in its checks by metric."""
+        errors: list[CaseError] = []
+        broken: dict[Any, list[CaseError]] = {}
+        try:
+            return self.models.case.model_validate(data), errors, broken
+        except ValidationError as error:
+            wrong = {"id"}
+            for where, problem in self.problems(error, data, path, context):
+                if where[0] == "metrics" and len(where) > 1:
+                    broken.setdefault(where[1], []).append(problem)
+                else:
+                    errors.append(problem)
+                    wrong.add(where[0])
+        valid = {key: value for key, value in data.items() if key not in wrong}
+        if broken:
+            valid["metrics"] = {key: value for key, value in data["metrics"].items() if key not in broken}
+        return self.models.defaults.model_validate(valid), errors, broken
+
+    def check(self, metric: str, own: _Fields, path: DataPath, context: str, case: _Fields) -> CheckSpec | BrokenCheck:
+        """A check of a case, merged over the default for its metric."""
+        default = self.default_checks.get(metric, {})
+        if own.get("pairs") is not None or own.get("coords") is not None:  # boxes replace boxes, however written
+            default = {key: value for key, value in default.items() if key not in ("pairs", "coords")}
+        fields = default | own
+        threshold = fields.get("threshold")
+        if isinstance(threshold, dict) and isinstance(default.get("threshold"), dict):
+            threshold = default["threshold"] | threshold
+        position = self.place(path, "metrics", metric, key=True)
+        pairs, coords = fields.get("pairs"), fields.get("coords")
+        errors = []
+        if threshold is None and self.defaults_hold:
+            hint = f"write '{metric}: NUMBER' or '{metric}: {{threshold: NUMBER}}'"
+            errors.append(CaseError(position, f"metric {metric!r}{context} has no threshold", hint))
+        if pairs is not None and coords is not None:
+            message = f"metric {metric!r}{context} has both 'coords' and 'pairs'"
+            errors.append(CaseError(self.place(path, "metrics", metric, "pairs", key=True), message, "keep one"))
+        if errors:
+            return BrokenCheck(metric, tuple(errors))
+        return CheckSpec(
+            metric=metric,
+            threshold=0.0 if threshold is None else threshold,
+            scope=fields.get("scope"),
+            scope_given="scope" in fields,
+            coords=() if pairs is not None else tuple((case.get("coords") if coords is None else coords) or ()),
+            pairs=None if pairs is None else tuple((pair.source, pair.edited) for pair in pairs),
+            patch_mask_threshold=fields.get("patch_mask_threshold"),
+            bg_color=fields.get("bg_color"),
+            expect=fields.get("expect") or case.get("expect") or "pass",
+            position=position,
+            threshold_position=self.threshold_place(path, metric, written="threshold" in own),
+        )
+
+    def place(self, case: DataPath, *path: str, key: bool = False) -> Position:
+        """Where a merged value is written: in the case, or in the defaults."""
+        own, default = (*case, *path), ("defaults", *path)
+        if own in self.document or default not in self.document:
+            return self.at(*own, key=key)
+        return self.at(*default, key=key)
+
+    def threshold_place(self, case: DataPath, metric: str, written: bool) -> Position:
+        """Where the threshold is written, which in the short form is the metric's own value."""
+        path = (*(case if written else ("defaults",)), "metrics", metric)
+        return self.at(*path, "threshold") if (*path, "threshold") in self.document else self.at(*path)
+
+
+def _errors(part: object) -> Iterator[CaseError]:
+    if isinstance(part, BrokenCase | BrokenCheck):
+        yield from part.errors
+    for check in part.checks if isinstance(part, EditCase) else ():
+        yield from _errors(check)
+
+
+def _sorted(errors: Iterable[CaseError]) -> tuple[CaseError, ...]:
+    return tuple(sorted(errors, key=lambda error: (error.position.line, error.position.column)))

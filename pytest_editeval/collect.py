@@ -1,0 +1,219 @@
+"""Edit case files as pytest nodes: `EditFile` -> `EditCaseNode` -> one `CheckItem` per metric."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_editeval.cases import BrokenCase, BrokenCheck, CheckSpec, EditCase, ResolvedCheck, load_cases, resolve_check
+from pytest_editeval.errors import EditEvalError, ImageError, LocatedError, Position, display_path
+from pytest_editeval.gates import judge
+from pytest_editeval.registry import PIPES, get_metric
+from pytest_editeval.reports.junit import case_properties
+from pytest_editeval.reports.text import explanation
+from pytest_editeval.results import CheckResult, Outcome
+from pytest_editeval.run import RUN
+
+if TYPE_CHECKING:
+    from pytest_editeval.scoring.engine import EditEval
+    from pytest_editeval.vision.images import LoadedImage
+
+
+class CheckFailedError(AssertionError):
+    """A score on the wrong side of its threshold."""
+
+
+class CaseCollector(pytest.Collector):
+    """A node whose mistakes are shown as lines with a position, not as a traceback."""
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """What the terminal shows of a collection error."""
+        if isinstance(excinfo.value, EditEvalError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+
+class EditFile(CaseCollector, pytest.File):
+    """A file of edit cases."""
+
+    def collect(self) -> Iterator[pytest.Collector]:
+        """One node per case; a case with a mistake is one that fails to collect."""
+        for case in load_cases(self.path).cases:
+            if isinstance(case, BrokenCase):
+                yield Broken.from_parent(self, name=case.name, errors=case.errors)
+            else:
+                yield EditCaseNode.from_parent(self, name=case.id, case=case)
+
+
+class EditCaseNode(CaseCollector):
+    """An edit case; its task and tags are markers of its checks."""
+
+    def __init__(self, *, case: EditCase, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.case = case
+        for mark in (*((case.task,) if case.task else ()), *case.tags):
+            # Registered here, because with --strict-markers a mark has to be known before it is used.
+            self.config.addinivalue_line("markers", f"{mark}: a task or tag of edit cases")
+            self.add_marker(mark)
+
+    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+        """One item per check; a check with a mistake is a node that fails to collect."""
+        profile = self.config.stash[RUN].profile
+        for check in self.case.checks:
+            if isinstance(check, BrokenCheck):
+                yield Broken.from_parent(self, name=check.name, errors=check.errors)
+                continue
+            try:
+                resolved = resolve_check(self.case, check, profile)
+            except LocatedError as error:
+                yield Broken.from_parent(self, name=check.metric, errors=(error,))
+                continue
+            yield CheckItem.of(self, check, resolved)
+
+
+class Broken(CaseCollector):
+    """In the place of a case or check with mistakes: it is counted and named, and the others still run."""
+
+    def __init__(self, *, errors: Sequence[LocatedError], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.errors = errors
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """Raise the mistakes."""
+        raise EditEvalError("\n".join(str(error) for error in self.errors))
+
+
+class CheckItem(pytest.Function):
+    """One case and one metric."""
+
+    case: EditCase
+    check: CheckSpec
+    resolved: ResolvedCheck
+    result: CheckResult
+    encoded: dict[str, int]
+    _own_properties: list[tuple[str, object]]
+
+    @classmethod
+    def of(cls, parent: EditCaseNode, check: CheckSpec, resolved: ResolvedCheck) -> CheckItem:
+        """The item; the fixtures it uses are those that its metric needs."""
+        spec = get_metric(check.metric)
+        fixtures = [PIPES[spec.pipe_name].fixture]
+        if spec.inputs == "objects":
+            fixtures.append(PIPES["sam-pipe"].fixture)
+
+        @pytest.mark.usefixtures(*fixtures)
+        def score(editeval: EditEval, request: pytest.FixtureRequest) -> None:
+            item.score(editeval, request)
+
+        item: CheckItem = cls.from_parent(parent, name=check.metric, callobj=score)
+        item.case, item.check, item.resolved, item.encoded = parent.case, check, resolved, {}
+        item.result = item.unscored()
+        item._own_properties = list(item.user_properties)
+        return item
+
+    def unscored(self) -> CheckResult:
+        """The result before anything was measured: an error, until a score takes its place."""
+        run, spec = self.config.stash[RUN], get_metric(self.check.metric)
+        return CheckResult(
+            node_id=self.nodeid,
+            file=display_path(self.case.path),
+            line=self.check.position.line,
+            case=self.case.id,
+            metric=spec.name,
+            instruction=self.case.instruction,
+            task=self.case.task,
+            tags=self.case.tags,
+            source=display_path(self.case.source),
+            edited=display_path(self.case.edited),
+            source_size=None,
+            edited_size=None,
+            scope=self.resolved.scope,
+            expect=self.check.expect,
+            threshold=self.resolved.threshold,
+            higher_is_better=spec.higher_is_better,
+            score=None,
+            margin=None,
+            outcome=Outcome.ERROR,
+            reason=None,
+            detail=None,
+            profile=run.profile.name,
+            fingerprint=None,
+            device=run.device,
+            duration=0.0,
+        )
+
+    def score(self, editeval: EditEval, request: pytest.FixtureRequest) -> None:
+        """Score, judge, and end as pytest ends: return, fail, or xfail with the soft failure's reason."""
+        started = time.perf_counter()
+        spec = get_metric(self.check.metric)
+        source = self._open(self.case.source, self.case.source_position, "source")
+        edited = self._open(self.case.edited, self.case.edited_position, "edited")
+        self.result = replace(self.result, source_size=source.ref.size, edited_size=edited.ref.size)
+        pipe = editeval.pipe_for(spec, request.getfixturevalue)
+        before, remembered = dict(editeval.scorer.encoded), editeval.scorer.remembered
+        score = editeval.score_loaded(
+            pipe,
+            spec,
+            source,
+            edited,
+            self.resolved.coords,
+            self.resolved.scope,
+            self.resolved.patch_mask_threshold,
+            self.resolved.bg_color,
+        )
+        self.encoded = {what: count - before.get(what, 0) for what, count in editeval.scorer.encoded.items()}
+        self.encoded["remembered"] = editeval.scorer.remembered - remembered
+        verdict = judge(score, self.resolved.threshold, spec.higher_is_better, self.check.expect)
+        failure = score.soft_failure
+        self.result = replace(
+            self.result,
+            score=score.value,
+            margin=verdict.margin,
+            outcome=verdict.outcome,
+            reason=str(failure.reason) if failure else None,
+            detail=failure.detail if failure else None,
+            fingerprint=editeval.fingerprint(pipe, spec),
+            device=pipe.device,
+            details=dict(score.details),
+            duration=time.perf_counter() - started,
+        )
+        if verdict.outcome is Outcome.SOFT_FAILURE:
+            if self.config.stash[RUN].soft_failures == "xfail":
+                pytest.xfail(str(failure))  # does nothing under --runxfail, and the check fails below
+            raise CheckFailedError(explanation(self.result))
+        if verdict.outcome is Outcome.FAILED:
+            raise CheckFailedError(explanation(self.result))
+
+    def _open(self, path: Path, position: Position, key: str) -> LoadedImage:
+        from pytest_editeval.vision.images import load_image
+
+        try:
+            return load_image(path)
+        except ImageError as error:
+            raise ImageError(f"{position}: {key} {error}") from None
+
+    def attach_result(self, report: pytest.TestReport, error: BaseException | None) -> None:
+        """Put the result on the report of the call, or of a setup that failed, as plain data."""
+        if report.when != "call" and not (report.when == "setup" and report.failed):
+            return
+        if isinstance(error, Exception) and self.result.outcome is Outcome.ERROR:
+            self.result = replace(self.result, detail=str(error) or repr(error))
+        report.editeval_result = self.result.to_data()  # type: ignore[attr-defined]
+        report.editeval_encoded = self.encoded  # type: ignore[attr-defined]
+        # On the item, because JUnit takes them from the teardown's report.
+        self.user_properties = [*self._own_properties, *case_properties(self.result)]
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+        """A failing check explains itself; only a fault of ours or of another plugin shows a traceback."""
+        if isinstance(excinfo.value, CheckFailedError | EditEvalError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """File, line (from 0) and name, as pytest and JUnit show them."""
+        return self.path, self.check.position.line - 1, self.nodeid.split("::", 1)[1].replace("::", ".")

@@ -1,0 +1,281 @@
+"""Configuration files -> `Profile`: which checkpoints a run uses, and the settings of each metric.
+
+A `model_path` stays as it is written (a hub id, an absolute path, a path from the working directory), except that one
+that starts with ``./`` or ``../`` belongs to the directory of the file that says it. An environment variable's value
+is never changed. Empty text, as an empty default gives it (``${env:NAME:}``), means "not set".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, cast
+
+from pydantic import BeforeValidator, Field, ValidationError
+
+from pytest_editeval.errors import ConfigError, Position, known_names, unknown
+from pytest_editeval.references import BASE, Resolver, Source, Value, read_source
+from pytest_editeval.registry import PATCH_MASK_THRESHOLD, PIPES, WHITE, Color, MetricSpec, Scope, get_metric, metrics
+from pytest_editeval.validation import ColorField, PatchThreshold, Settings, no_boolean, problems
+
+EMBEDDED = "embedded"
+EMBEDDED_PATH = Path(__file__).parent / "embedded"
+IGNORED_KEYS = ("name", "support_task", "parser_grounder_config")
+KEYS = (BASE, "metric_configs", "profile", "gates", *IGNORED_KEYS)
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+ModelType = Literal["vit_b", "vit_l", "vit_h"]
+
+
+@dataclass(frozen=True)
+class SamSettings:
+    """The segmenter: its checkpoint, and `model_type` where a segment-anything file needs one."""
+
+    model_path: str
+    model_type: ModelType | None = None
+    device: str | None = None
+    dtype: Dtype = "float32"
+
+
+@dataclass(frozen=True)
+class PipeSettings:
+    """What a pipe is built from. Equal settings share one loaded model.
+
+    `model_path` is `None` for the pipe's own default, `device` for the run's.
+    """
+
+    pipe_name: str
+    model_path: str | None = None
+    device: str | None = None
+    fit: Literal["crop", "squash"] = "crop"
+    input_size: int | None = None
+    dtype: Dtype = "float32"
+    sam: SamSettings | None = None
+
+
+@dataclass(frozen=True)
+class MetricSettings:
+    """How a metric is computed where a check does not say otherwise. `position` is its entry in the file."""
+
+    metric: str
+    pipe: PipeSettings
+    scope: Scope | None
+    patch_mask_threshold: float = PATCH_MASK_THRESHOLD
+    bg_color: Color = WHITE
+    position: Position | None = None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A named set of checkpoints and metric settings. `gates` is that block of the file as plain data."""
+
+    name: str
+    path: Path | None
+    metrics: Mapping[str, MetricSettings]
+    notices: tuple[str, ...] = ()
+    gates: Any = None
+    embedded: bool = False
+    position: Position = field(default=Position(EMBEDDED_PATH, 1, 1))
+
+    def settings(self, metric: str) -> MetricSettings:
+        """The settings of a metric; a `ConfigError` names what the profile does configure."""
+        if metric in self.metrics:
+            return self.metrics[metric]
+        spec = get_metric(metric)
+        if spec.settings_of is not None and spec.settings_of in self.metrics:
+            other = self.metrics[spec.settings_of]
+            return replace(other, metric=metric, scope=spec.scope)
+        hint = f"it configures: {', '.join(sorted(self.metrics))}"
+        raise ConfigError(self.position, f"profile {self.name!r} does not configure metric {metric!r}", hint)
+
+
+def load_profile(path: Path | None) -> Profile:
+    """Read a configuration file; `None` is the embedded profile, whose checkpoints come with the package."""
+    if path is None:
+        return _embedded()
+    source = read_source(path)
+    return _Reader(source).profile(path)
+
+
+def _embedded() -> Profile:
+    sam = SamSettings(str(EMBEDDED_PATH / "sam" / "sam.pth"))
+    paths = {"clip-pipe": str(EMBEDDED_PATH / "clip"), "dino-v3-pipe": str(EMBEDDED_PATH / "dinov3")}
+    settings = {
+        name: MetricSettings(name, PipeSettings(spec.pipe_name, paths.get(spec.pipe_name), sam=sam), spec.scope)
+        for name, spec in metrics().items()
+    }
+    return Profile(EMBEDDED, None, settings, embedded=True)
+
+
+def _empty_is_unset(value: object) -> object:
+    return None if value == "" else value
+
+
+Text = Annotated[str | None, BeforeValidator(_empty_is_unset)]
+Size = Annotated[int, Field(ge=1), BeforeValidator(no_boolean)]
+OneModelType = Annotated[ModelType | None, BeforeValidator(_empty_is_unset)]
+
+
+class _Sam(Settings):
+    model_path: Text = None
+    model_type: OneModelType = None
+    device: Text = None
+    dtype: Dtype = "float32"
+    model_cfg: Any = None
+
+
+class _Pipe(Settings):
+    model_path: Text = None
+    device: Text = None
+    fit: Literal["crop", "squash"] = "crop"
+    input_size: Size | None = None
+    dtype: Dtype = "float32"
+    sam: _Sam | None = None
+
+
+class _Parameters(Settings):
+    patch_mask_threshold: PatchThreshold = PATCH_MASK_THRESHOLD
+    bg_color: ColorField = WHITE
+
+
+class _Metric(Settings):
+    pipe_name: str | None = None
+    default_config: dict[Any, Any] | None = None
+    init_config: dict[Any, Any] | None = None
+    scope: Scope | None = None
+    runtime_params: dict[Any, Any] | None = None
+
+
+class _Reader:
+    """One configuration file, read from the top."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.document = source.document
+        self.resolver = Resolver()
+        self.notices: dict[str, None] = {}
+
+    def profile(self, path: Path) -> Profile:
+        for key in self.document.data:
+            position = self.document.position((key,), key=True)
+            if key not in KEYS:
+                raise ConfigError(position, unknown("key", key, KEYS), known_names(KEYS))
+            if key in IGNORED_KEYS:
+                self.notice(position, f"{key!r} is ignored")
+        configs = self.top("metric_configs")
+        if configs is None or not isinstance(configs.data, dict) or not configs.data:
+            found = "is missing" if configs is None else "must be a mapping with a metric at least"
+            position = configs.key if configs else self.document.position()
+            raise ConfigError(position, f"'metric_configs' {found}", known_names(metrics()))
+        name, gates = self.top("profile"), self.top("gates")
+        if name is not None and (
+            not isinstance(name.data, str) or not name.data.isprintable() or not name.data.strip()
+        ):
+            raise ConfigError(name.position, "'profile' must be a name, as text")
+        return Profile(
+            name=name.data if name else path.stem,
+            path=path,
+            metrics={metric: self.metric(metric, value) for metric, value in configs.data.items()},
+            gates=gates.plain() if gates else None,
+            notices=tuple(self.notices),
+            position=configs.key,
+        )
+
+    def top(self, key: str) -> Value | None:
+        return self.resolver.resolve(self.source, (key,)) if key in self.document.data else None
+
+    def notice(self, position: Position, message: str) -> None:
+        self.notices[f"{position}: {message}"] = None
+
+    def metric(self, name: object, value: Value) -> MetricSettings:
+        if name not in metrics():
+            raise ConfigError(value.key, unknown("metric", name, metrics()), known_names(metrics()))
+        spec = get_metric(cast(str, name))
+        where = f" of metric {spec.name!r}"
+        entry = _checked(_Metric, value, where) if value.data is not None else _Metric()
+        blocks = value.data or {}
+        if entry.pipe_name not in (None, spec.pipe_name):
+            message = f"metric {spec.name!r} is not computed by {entry.pipe_name!r}"
+            if entry.pipe_name not in PIPES:
+                message = unknown("pipe", entry.pipe_name, PIPES)
+            raise ConfigError(blocks["pipe_name"].position, message, f"{spec.name!r} takes {spec.pipe_name!r}")
+        parameters = self.parameters(spec, blocks.get("runtime_params"), where)
+        return MetricSettings(
+            metric=spec.name,
+            pipe=self.pipe(spec, value, where),
+            scope=entry.scope if "scope" in entry.model_fields_set else spec.scope,
+            patch_mask_threshold=parameters.patch_mask_threshold,
+            bg_color=parameters.bg_color,
+            position=value.key,
+        )
+
+    def parameters(self, spec: MetricSpec, value: Value | None, where: str) -> _Parameters:
+        if value is None or not value.data:
+            return _Parameters()
+        used = dict(value.data)
+        for name in _Parameters.model_fields.keys() - set(spec.parameters):
+            if name in used:
+                self.notice(used.pop(name).key, f"metric {spec.name!r} does not read {name!r}; ignored")
+        return _checked(_Parameters, Value(used, value.position, value.key), where)
+
+    def pipe(self, spec: MetricSpec, value: Value, where: str) -> PipeSettings:
+        blocks = value.data or {}
+        merged: dict[Any, Value] = {}
+        for block in (blocks.get("default_config"), blocks.get("init_config")):
+            merged |= (block.data or {}) if block else {}
+        pipe = _checked(_Pipe, Value(merged, value.position, value.key), where)
+        if pipe.model_path is None and (known := PIPES.get(spec.pipe_name)) and known.needs_model_path:
+            message = f"metric {spec.name!r} needs a 'model_path' in its default_config or init_config"
+            raise ConfigError(value.key, message, f"{spec.pipe_name!r} has no checkpoint of its own")
+        sam = self.sam(pipe.sam, merged["sam"]) if pipe.sam else None
+        if spec.inputs == "objects" and sam is None:
+            found = "in its 'sam' block" if pipe.sam else "in a 'sam' block, and has none,"
+            message = (
+                f"metric {spec.name!r} needs a segmenter's 'model_path' {found} in its default_config or init_config"
+            )
+            raise ConfigError(value.key, message, "for instance  init_config: {sam: {model_path: ...}}")
+        return PipeSettings(
+            pipe_name=spec.pipe_name,
+            model_path=_model_path(merged.get("model_path")),
+            device=_device(pipe.device),
+            fit=pipe.fit,
+            input_size=pipe.input_size,
+            dtype=pipe.dtype,
+            sam=sam,
+        )
+
+    def sam(self, sam: _Sam, value: Value) -> SamSettings | None:
+        if "model_cfg" in value.data:
+            self.notice(value.data["model_cfg"].key, "'model_cfg' is ignored")
+        path = _model_path(value.data.get("model_path"))
+        return SamSettings(path, sam.model_type, _device(sam.device), sam.dtype) if path else None
+
+
+_Model = TypeVar("_Model", bound=Settings)
+
+
+def _checked(model: type[_Model], value: Value, where: str) -> _Model:
+    """`value` as a model; the first mistake in it is a `ConfigError` at its own place, in whatever file that is."""
+    try:
+        return model.model_validate(value.plain())
+    except ValidationError as error:
+        known = {(): model.model_fields, ("sam",): _Sam.model_fields}
+        problem = next(problems(error, value.plain(), where, lambda path: ("key", known.get(path, ()))))
+    part, found = value.at(problem.path)
+    position = part.key if problem.on_key or not found else part.position
+    raise ConfigError(position, problem.message, problem.hint)
+
+
+def _model_path(value: Value | None) -> str | None:
+    if value is None or not value.data:
+        return None
+    text = str(value.data)
+    if value.from_environment or not text.startswith(("./", "../")):
+        return text
+    return os.path.normpath(value.position.path.parent.absolute() / text)  # links keep their names
+
+
+def _device(name: str | None) -> str | None:
+    return None if name == "auto" else name

@@ -1,0 +1,60 @@
+"""Which device a run uses, known without importing torch, so that a header line costs nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import platform
+import re
+from functools import cache
+from pathlib import Path
+
+from pytest_editeval.errors import EditEvalError
+
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def check_device(name: str) -> str:
+    """The name, if it is one; `EditEvalError` lists the allowed ones."""
+    if not DEVICE.fullmatch(name):
+        raise EditEvalError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:N, mps")
+    return name
+
+
+def resolve_device(device: object = None) -> str:
+    """`auto` (or `None`) is CUDA where torch was built for it and the driver reports a GPU, else the CPU.
+
+    A `torch.device` is taken by its name.
+    """
+    name = "auto" if device is None else check_device(str(device))
+    if name == "auto":
+        return "cuda" if _torch_has_cuda() and _gpu_count() else "cpu"
+    return name
+
+
+@cache
+def _torch_has_cuda() -> bool:
+    """`torch.version.cuda`, read from that one small file."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or not spec.origin:
+        return False
+    version = Path(spec.origin).with_name("version.py")
+    module_spec = importlib.util.spec_from_file_location("_torch_version", version)
+    if module_spec is None or module_spec.loader is None:
+        return False
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    return getattr(module, "cuda", None) is not None
+
+
+@cache
+def _gpu_count() -> int:
+    """Number of GPUs the CUDA driver shows this process (it honours CUDA_VISIBLE_DEVICES)."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value

@@ -1,0 +1,86 @@
+"""Every error that a user of the package can meet.
+
+An `EditEvalError` is for the person at the keyboard: `str(error)` is what they read, so it says where,
+what was found and what is allowed, in one line (a second line may help).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class EditEvalError(Exception):
+    """Base class: a mistake or a fault that is explained in one line."""
+
+
+class CheckpointError(EditEvalError):
+    """A checkpoint cannot be had or is not what its settings say."""
+
+
+class ImageError(EditEvalError):
+    """An image cannot be read."""
+
+
+class MetricError(EditEvalError):
+    """A metric could not be computed for a reason that is a fault, not a soft failure."""
+
+
+class UnknownMetricError(MetricError, ValueError):
+    """No metric of that name (in this pipe)."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """A place in a text file; line and column count from 1."""
+
+    path: Path
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{display_path(self.path)}:{self.line}:{self.column}"
+
+
+class LocatedError(EditEvalError):
+    """A mistake in a text file, at `position`; `hint` is a second line of help."""
+
+    def __init__(self, position: Position, message: str, hint: str | None = None) -> None:
+        super().__init__(position, message, hint)
+        self.position = position
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        line = f"{self.position}: {self.message}"
+        return f"{line}\n  {self.hint}" if self.hint else line
+
+
+class CaseError(LocatedError):
+    """A mistake in an edit case file."""
+
+
+class ConfigError(LocatedError):
+    """A mistake in a configuration file."""
+
+
+def display_path(path: Path) -> str:
+    """`path` as a user would type it: relative to the working directory where it lies below it."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def known_names(names: Iterable[str]) -> str:
+    """The second line of help for a name that is not known."""
+    return "known: " + ", ".join(sorted(names))
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """`unknown metric 'emdd'; did you mean 'emd'?`"""
+    found = f"unknown {kind} {name!r}"
+    close = get_close_matches(str(name), sorted(known), n=1)
+    return f"{found}; did you mean {close[0]!r}?" if close else found

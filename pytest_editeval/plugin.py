@@ -1,0 +1,88 @@
+"""The pytest plugin: options, collection and session fixtures.
+
+Every pytest run of an environment loads this module, so it and `pytest_editeval.run` import the standard library and
+pytest only; everything else is imported inside functions, once an edit case, a setting or a fixture asks for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_editeval.run import CACHE_MODES, DEFAULT_FILES, RUN, SOFT_FAILURES, EditRun
+
+if TYPE_CHECKING:
+    from pytest_editeval.scoring.engine import EditEval
+    from pytest_editeval.vision.pipes import Pipe
+    from pytest_editeval.vision.segmenter import SAMSegmenter
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options, and the ini settings of the same names."""
+    group = parser.getgroup("editeval", "image edit evaluation")
+    group.addoption("--editeval-config", metavar="FILE", help="configuration file that names the models (a profile)")
+    group.addoption("--editeval-device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:N or mps")
+    group.addoption(
+        "--editeval-results", metavar="FILE", help="write one row per check to FILE: .jsonl, .csv or .parquet"
+    )
+    group.addoption(
+        "--editeval-soft-failures",
+        choices=SOFT_FAILURES,
+        help="how a check whose metric could not be computed is reported (default: xfail)",
+    )
+    group.addoption(
+        "--editeval-cache",
+        choices=CACHE_MODES,
+        help="features of images that were encoded before, in pytest's cache directory (default: readwrite)",
+    )
+    parser.addini("editeval_files", "file name patterns of edit cases", type="args", default=DEFAULT_FILES)
+    parser.addini("editeval_config", "default of --editeval-config, relative to the ini file")
+    parser.addini("editeval_device", "default of --editeval-device", default="auto")
+    parser.addini("editeval_results", "default of --editeval-results, relative to the ini file")
+    parser.addini("editeval_cache", "default of --editeval-cache", default="readwrite")
+    parser.addini("editeval_soft_failures", "default of --editeval-soft-failures", default="xfail")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Check the settings, so that a mistake in them stops the run before anything is collected."""
+    run = EditRun(config)
+    config.stash[RUN] = run
+    config.pluginmanager.register(run, "editeval-run")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Files that match `editeval_files` hold edit cases."""
+    if not parent.config.stash[RUN].is_edit_file(file_path.name):
+        return None
+    from pytest_editeval.collect import EditFile
+
+    return EditFile.from_parent(parent, path=file_path)
+
+
+@pytest.fixture(scope="session")
+def editeval(request: pytest.FixtureRequest) -> EditEval:
+    """The scorer of this run's profile: `editeval.score("emd", source, edited, coords=[...])` gives a `Score`."""
+    from pytest_editeval.scoring.engine import EditEval
+
+    run = request.config.stash[RUN]
+    return EditEval(run.pool, request.getfixturevalue, run.store)
+
+
+@pytest.fixture(scope="session")
+def clip_pipe(request: pytest.FixtureRequest) -> Pipe:
+    """The profile's `CLIPPipe`; weights are loaded when the first image is encoded."""
+    return request.config.stash[RUN].pool.default_pipe("clip-pipe")
+
+
+@pytest.fixture(scope="session")
+def dinov3_pipe(request: pytest.FixtureRequest) -> Pipe:
+    """The profile's `DINOv3Pipe`; weights are loaded when the first image is encoded."""
+    return request.config.stash[RUN].pool.default_pipe("dino-v3-pipe")
+
+
+@pytest.fixture(scope="session")
+def sam_segmenter(request: pytest.FixtureRequest) -> SAMSegmenter:
+    """The profile's `SAMSegmenter`; weights are loaded when the first image is embedded."""
+    return request.config.stash[RUN].pool.default_segmenter()

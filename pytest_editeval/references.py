@@ -1,0 +1,292 @@
+"""References in configuration files: `${namespace.key}`, `${env:NAME:default}`, and the files that `_base_` names."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pytest_editeval.errors import ConfigError, Position, display_path, known_names, unknown
+from pytest_editeval.yamlfile import DataPath, Document, read_yaml
+
+BASE = "_base_"
+MAX_DEPTH = 60  # of mappings, lists and references in each other
+MAX_VALUES = 100_000
+MAX_TEXT = 100_000
+
+
+@dataclass(frozen=True)
+class Value:
+    """A part of a configuration with every reference replaced.
+
+    `data` is a scalar, or a dict, list or tuple of values. `position` is where the value is written, in whatever
+    file that is, `key` where its key is. `from_environment` marks text that an environment variable gave.
+    """
+
+    data: Any
+    position: Position
+    key: Position
+    from_environment: bool = False
+    height: int = 0  # of the mappings and lists in it
+
+    def plain(self) -> Any:
+        """The data without positions."""
+        if isinstance(self.data, dict):
+            return {key: value.plain() for key, value in self.data.items()}
+        if isinstance(self.data, list | tuple):
+            return type(self.data)(value.plain() for value in self.data)
+        return self.data
+
+    def at(self, path: DataPath) -> tuple[Value, bool]:
+        """The nearest existing part at `path`, and whether that is `path` itself."""
+        value = self
+        for step in path:
+            if (isinstance(value.data, dict) and step in value.data) or (
+                isinstance(value.data, list | tuple) and isinstance(step, int) and step < len(value.data)
+            ):
+                value = value.data[step]
+            else:
+                return value, False
+        return value, True
+
+
+@dataclass(eq=False)
+class Source:
+    """A configuration file, the namespaces that its `_base_` names, and the files that name it in theirs."""
+
+    document: Document
+    bases: dict[str, Source] = field(default_factory=dict)
+    users: list[Source] = field(default_factory=list)
+
+    def child(self, path: DataPath, key: str) -> tuple[Source, DataPath] | None:
+        """The place of `key` in the mapping at `path`, if there is one."""
+        if not path and key in self.bases:
+            return self.bases[key], ()
+        data = self.raw(path)
+        return (self, (*path, key)) if isinstance(data, dict) and key in data else None
+
+    def raw(self, path: DataPath) -> Any:
+        """The data at `path` as it is written."""
+        data = self.document.data
+        for step in path:
+            data = data[step]
+        return data
+
+    def scopes(self) -> list[Source]:
+        """Where a reference in this file may begin: here, then in the files that this one is a base of."""
+        found = [self]
+        for source in found:
+            found += [user for user in source.users if user not in found]
+        return found
+
+
+def read_source(path: Path) -> Source:
+    """Read a configuration file and every file that its `_base_` names, directly or not."""
+    return _read(path.absolute(), (), {}, read_yaml(path, ConfigError, tuples=True))
+
+
+def _read(path: Path, chain: tuple[Path, ...], known: dict[Path, Source], document: Document) -> Source:
+    identity = path.resolve()
+    source = known[identity] = Source(document)
+    if document.data is None:
+        raise ConfigError(document.position(), "the file is empty")
+    if not isinstance(document.data, dict):
+        raise ConfigError(document.position(), "a configuration file is a mapping of names to settings")
+    bases = document.data.get(BASE)
+    if bases is not None and not isinstance(bases, dict):
+        raise ConfigError(document.position((BASE,)), f"'{BASE}' is a mapping from a namespace to a file")
+    for name in bases or ():
+        position = document.position((BASE, name))
+        value = Resolver().resolve(source, (BASE, name))
+        if not (isinstance(name, str) and isinstance(value.data, str) and value.data):
+            raise ConfigError(position, f"'{BASE}' is a mapping from a namespace to a file")
+        base = path.parent / value.data
+        try:
+            target, exists = base.resolve(), base.is_file()
+        except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL, a name that is too long
+            target, exists = base, False
+        if not exists:
+            raise ConfigError(position, f"no such file: {value.data!r}", f"looked for {display_path(base)}")
+        if target in (*chain, identity):
+            raise ConfigError(position, f"'{BASE}' comes back to {value.data!r}, which is being read")
+        if len(chain) >= MAX_DEPTH:
+            raise ConfigError(position, f"'{BASE}' leads through more than {MAX_DEPTH} files")
+        if target not in known:
+            _read(base, (*chain, identity), known, read_yaml(base, ConfigError, tuples=True))
+        source.bases[name] = known[target]
+        known[target].users.append(source)
+    return source
+
+
+_Place = tuple[int, DataPath]
+_Trail = Mapping[_Place, str]  # the references that are being followed: where they are written, and their text
+
+
+class Resolver:
+    """Replaces references, each part of a file once."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self.environment = os.environ if environment is None else environment
+        self.resolved: dict[_Place, tuple[Value, int]] = {}
+        self.values = 0
+
+    def resolve(self, source: Source, path: DataPath, trail: _Trail | None = None, depth: int = 0) -> Value:
+        """The part of `source` at `path`, with everything that it refers to."""
+        place = id(source), path
+        position = source.document.position(path)
+        if place in self.resolved:
+            value, size = self.resolved[place]
+            self.values += size
+            self.limit(position, depth + value.height)
+            return value
+        self.limit(position, depth)
+        before = self.values
+        self.values += 1
+        raw = source.raw(path)
+        key = source.document.position(path, key=True)
+        trail = trail or {}
+        if isinstance(raw, str) and "${" in raw:
+            value = replace(self.text(source, path, trail, depth).resolve(raw), key=key)
+        elif isinstance(raw, dict):
+            names = [name for name in raw if path or name != BASE]
+            data: Any = {name: self.resolve(source, (*path, name), trail, depth + 1) for name in names}
+            value = Value(data, position, key, height=1 + max((item.height for item in data.values()), default=0))
+        elif isinstance(raw, list | tuple):
+            data = type(raw)(self.resolve(source, (*path, index), trail, depth + 1) for index in range(len(raw)))
+            value = Value(data, position, key, height=1 + max((item.height for item in data), default=0))
+        else:
+            value = Value(raw, position, key)
+        self.limit(position, depth)
+        self.resolved[place] = value, self.values - before
+        return value
+
+    def text(self, source: Source, path: DataPath, trail: _Trail, depth: int) -> _Text:
+        """The text at `path`, about to be followed."""
+        place, position, raw = (id(source), path), source.document.position(path), source.raw(path)
+        if place in trail:
+            cycle = [*list(trail.values())[list(trail).index(place) :], raw]
+            raise ConfigError(position, "circular reference: " + " -> ".join(cycle))
+        self.values += 1
+        self.limit(position, depth)
+        return _Text(self, source, position, {**trail, place: raw}, depth + 1)
+
+    def limit(self, position: Position, depth: int) -> None:
+        """References can make a small file endless."""
+        if depth > MAX_DEPTH:
+            raise ConfigError(position, f"settings and references nested deeper than {MAX_DEPTH} levels")
+        if self.values > MAX_VALUES:
+            raise ConfigError(position, f"references expand the configuration to more than {MAX_VALUES:,} values")
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text with references in it, at its place."""
+
+    resolver: Resolver
+    source: Source
+    position: Position
+    trail: _Trail
+    depth: int
+
+    def resolve(self, text: str) -> Value:
+        """A text that is one reference is what that refers to; else references are replaced by their text."""
+        pieces = self.split(text)
+        if len(pieces) == 1 and pieces[0][1]:
+            return self.follow(pieces[0][1])
+        written, from_environment = "", False
+        for literal, reference in pieces:
+            if reference:
+                value = self.follow(reference)
+                from_environment |= value.from_environment and not written
+                written += self.as_text(value, reference)
+            written += literal
+            if len(written) > MAX_TEXT:
+                raise ConfigError(self.position, f"references expand to more than {MAX_TEXT:,} characters")
+        return Value(written, self.position, self.position, from_environment)
+
+    def split(self, text: str) -> list[tuple[str, str]]:
+        """Pairs of a literal and a reference, one of them empty."""
+        pieces, start = [], 0
+        while (begin := text.find("${", start)) >= 0:
+            end, level = begin + 2, 1
+            while level and end < len(text):
+                opens = text.startswith("${", end)
+                level += 1 if opens else -1 if text[end] == "}" else 0
+                end += 2 if opens else 1
+            if level:
+                raise ConfigError(self.position, f"reference without its closing brace: {text[begin:]!r}")
+            if begin > start:
+                pieces.append((text[start:begin], ""))
+            pieces.append(("", text[begin:end]))
+            start = end
+        return [*pieces, (text[start:], "")] if start < len(text) or not pieces else pieces
+
+    def as_text(self, value: Value, reference: str) -> str:
+        if isinstance(value.data, bool):
+            return str(value.data).lower()
+        if isinstance(value.data, str | int | float | datetime.date):
+            return str(value.data)
+        raise ConfigError(self.position, f"{reference} is not text, so it cannot stand inside a longer text")
+
+    def follow(self, reference: str) -> Value:
+        name = reference[2:-1].strip()
+        if name == "env" or name.startswith("env:"):
+            return self.variable(name.removeprefix("env").removeprefix(":"))
+        if "${" in name:
+            hint = "only the default of an environment variable may hold one"
+            raise ConfigError(self.position, f"a reference inside a reference: {reference}", hint)
+        source, path = self.find(reference, name.split("."))
+        return self.resolver.resolve(source, path, self.trail, self.depth)
+
+    def variable(self, text: str) -> Value:
+        name, colon, default = text.partition(":")
+        if not name or "${" in name:
+            raise ConfigError(self.position, "'${env:}' without the name of an environment variable")
+        if name in self.resolver.environment:
+            return Value(self.resolver.environment[name], self.position, self.position, from_environment=True)
+        if not colon:
+            hint = f"set it, or give a default: ${{env:{name}:DEFAULT}}"
+            raise ConfigError(self.position, f"environment variable {name!r} is not set", hint)
+        self.resolver.limit(self.position, self.depth)
+        inner = replace(self, depth=self.depth + 1)
+        return inner.resolve(default) if default else Value("", self.position, self.position)
+
+    def find(self, reference: str, names: list[str]) -> tuple[Source, DataPath]:
+        """The place that dotted `names` lead to, through other references where they stand on the way."""
+        reached, missing = -1, ConfigError(self.position, f"reference {reference} leads nowhere")
+        for scope in self.source.scopes():
+            place: tuple[Source, DataPath] = scope, ()
+            for index, name in enumerate(names):
+                place = self.through(*place)
+                found = place[0].child(place[1], name)
+                if found is None:
+                    if index > reached:
+                        reached, missing = index, self.missing(reference, names[:index], name, place)
+                    break
+                place = found
+            else:
+                return place
+        raise missing
+
+    def through(self, source: Source, path: DataPath) -> tuple[Source, DataPath]:
+        """Where a place leads that is itself a reference."""
+        raw = source.raw(path)
+        if not isinstance(raw, str) or len(pieces := self.split(raw)) > 1:
+            return source, path
+        reference = pieces[0][1]
+        if not reference or reference.startswith("${env:"):
+            return source, path
+        text = self.resolver.text(source, path, self.trail, self.depth)
+        return text.through(*text.find(reference, reference[2:-1].strip().split(".")))
+
+    def missing(self, reference: str, parents: list[str], name: str, place: tuple[Source, DataPath]) -> ConfigError:
+        source, path = place
+        data = source.raw(path)
+        names = [key for key in data if isinstance(key, str) and key != BASE] if isinstance(data, dict) else []
+        known = sorted({*names, *(source.bases if not path else ())})
+        where = f"in '{'.'.join(parents)}', " if parents else ""
+        hint = known_names(known) if known else None
+        return ConfigError(self.position, f"reference {reference}: {where}{unknown('name', name, known)}", hint)

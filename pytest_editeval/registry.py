@@ -1,0 +1,195 @@
+"""The metrics and the pipes by name. Direction and names are known here, without importing a model library.
+
+To add a metric: write the function (see `pytest_editeval.vision.metrics`) and register its `MetricSpec`,
+here or in another package under the entry point group `pytest_editeval.metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+from pytest_editeval.errors import MetricError, UnknownMetricError, known_names, unknown
+
+Scope = Literal["edit_area", "unedit_area"]
+MaskMode = Literal["inner", "outer"]
+
+Box = tuple[float, float, float, float]
+Color = tuple[int, int, int]
+
+PATCH_MASK_THRESHOLD = 0.1
+WHITE: Color = (255, 255, 255)
+"""Defaults of the runtime parameters `patch_mask_threshold` and `bg_color`."""
+
+MASK_MODES: Mapping[Scope, MaskMode] = {"edit_area": "inner", "unedit_area": "outer"}
+ENTRY_POINTS = "pytest_editeval.metrics"
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """What is known about a metric without computing it.
+
+    `inputs` is what the metric needs, and so what `function` is called with:
+
+    - ``"patches"``: the patch features of both whole images; `function` takes two arrays of rows
+      `(n, dim)` and `(m, dim)`. With `all_source_patches` the first holds every patch of the source,
+      else both hold the patches of the region.
+    - ``"objects"``: the CLS features of paired objects, isolated by the segmenter; `function` takes two
+      arrays `(pairs, dim)`.
+
+    `function` is a lazy reference ``"module:name"``. `settings_of` names the metric whose entry in a
+    configuration serves when the configuration has none for this one. `version` belongs to the number:
+    raise it when the same inputs would give another score.
+    """
+
+    name: str
+    pipe_name: str
+    higher_is_better: bool
+    scope: Scope | None
+    soft_failure_value: float | None
+    inputs: Literal["patches", "objects"]
+    function: str
+    summary: str
+    all_source_patches: bool = False
+    settings_of: str | None = None
+    version: int = 1
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the runtime parameters that the metric reads."""
+        return ("patch_mask_threshold",) if self.inputs == "patches" else ("bg_color",)
+
+    @property
+    def direction(self) -> str:
+        """In words."""
+        return "higher is better" if self.higher_is_better else "lower is better"
+
+    def load(self) -> Callable[..., Any]:
+        """Import the metric's function."""
+        function: Callable[..., Any] = load_object(self.function)
+        return function
+
+
+@dataclass(frozen=True)
+class PipeSpec:
+    """A pipe: its name in configurations, the fixture that holds it, and its class (``"module:name"``)."""
+
+    name: str
+    fixture: str
+    cls: str
+    needs_model_path: bool = False
+
+    def load(self) -> Callable[..., Any]:
+        """Import the pipe's class."""
+        cls: Callable[..., Any] = load_object(self.cls)
+        return cls
+
+
+PIPES: Mapping[str, PipeSpec] = {
+    pipe.name: pipe
+    for pipe in (
+        PipeSpec("clip-pipe", "clip_pipe", "pytest_editeval.vision.pipes:CLIPPipe"),
+        PipeSpec("dino-v3-pipe", "dinov3_pipe", "pytest_editeval.vision.pipes:DINOv3Pipe", needs_model_path=True),
+        PipeSpec("sam-pipe", "sam_segmenter", "pytest_editeval.vision.segmenter:SAMSegmenter", needs_model_path=True),
+    )
+}
+
+BUILTIN_METRICS = (
+    MetricSpec(
+        name="emd",
+        pipe_name="clip-pipe",
+        higher_is_better=False,
+        scope="unedit_area",
+        soft_failure_value=None,
+        inputs="patches",
+        all_source_patches=True,
+        function="pytest_editeval.vision.metrics:earth_movers_distance",
+        summary="earth mover's distance from all source patches to the region's patches of the edited image",
+    ),
+    MetricSpec(
+        name="region_emd",
+        pipe_name="clip-pipe",
+        higher_is_better=False,
+        scope="unedit_area",
+        soft_failure_value=None,
+        inputs="patches",
+        settings_of="emd",
+        function="pytest_editeval.vision.metrics:earth_movers_distance",
+        summary="earth mover's distance between the region's patches of both images; 0 where nothing changed",
+    ),
+    MetricSpec(
+        name="dinov3_structure_similarity",
+        pipe_name="dino-v3-pipe",
+        higher_is_better=True,
+        scope="edit_area",
+        soft_failure_value=0.0,
+        inputs="patches",
+        function="pytest_editeval.vision.metrics:structure_similarity",
+        summary="agreement of the patch-by-patch cosine matrices of the region in both images",
+    ),
+    MetricSpec(
+        name="sam_clip_cls_sim",
+        pipe_name="clip-pipe",
+        higher_is_better=True,
+        scope="edit_area",
+        soft_failure_value=None,
+        inputs="objects",
+        function="pytest_editeval.vision.metrics:object_similarity",
+        summary="cosine of the CLIP CLS features of paired objects that SAM isolated",
+    ),
+    MetricSpec(
+        name="sam_dino_cls_sim",
+        pipe_name="dino-v3-pipe",
+        higher_is_better=True,
+        scope="edit_area",
+        soft_failure_value=None,
+        inputs="objects",
+        function="pytest_editeval.vision.metrics:object_similarity",
+        summary="cosine of the DINOv3 CLS features of paired objects that SAM isolated",
+    ),
+)
+
+_registered: dict[str, MetricSpec] = {spec.name: spec for spec in BUILTIN_METRICS}
+
+
+def register_metric(spec: MetricSpec) -> MetricSpec:
+    """Add a metric; a name can be registered once (`MetricError`)."""
+    if _registered.setdefault(spec.name, spec) != spec:
+        raise MetricError(f"metric {spec.name!r} is registered twice")
+    return spec
+
+
+@cache
+def _load_entry_points() -> None:
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            spec = entry.load()
+        except Exception as error:  # whatever another package's module raises at import
+            raise MetricError(f"metric {entry.name!r} ({entry.value}) cannot be loaded: {error!r}") from error
+        if not isinstance(spec, MetricSpec):
+            raise MetricError(f"entry point {entry.name!r} ({entry.value}) is not a MetricSpec")
+        register_metric(spec)
+
+
+def metrics() -> Mapping[str, MetricSpec]:
+    """Every known metric by name, other packages' included."""
+    _load_entry_points()
+    return _registered
+
+
+def get_metric(name: str) -> MetricSpec:
+    """The metric of that name; `UnknownMetricError` (a `ValueError`) names the known ones."""
+    known = metrics()
+    if name not in known:
+        raise UnknownMetricError(f"{unknown('metric', name, known)}\n  {known_names(known)}")
+    return known[name]
+
+
+def load_object(reference: str) -> Any:
+    """The object behind ``"module:name"``."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,37 @@
+"""The lines that say what a run measures with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pytest_editeval.config import Profile
+
+NAMES = {"clip-pipe": "CLIP", "dino-v3-pipe": "DINOv3"}
+EMBEDDED = "for learning the tool and testing pipelines, not for gating a release"
+
+
+def header_lines(profile: Profile, device: str) -> list[str]:
+    """Profile, device and checkpoints in one line, then what the configuration has that is ignored."""
+    checkpoints = _checkpoints(profile)
+    if profile.embedded:
+        size = sum(file.stat().st_size for path in checkpoints.values() for file in _files(Path(path)))
+        what = f"{len(checkpoints)} checkpoints, {size / 1e6:.1f} MB"
+        return [f"editeval: profile {profile.name} ({EMBEDDED}) · device {device} · {what}"]
+    named = ", ".join(f"{name} {path}" for name, path in checkpoints.items())
+    return [
+        f"editeval: profile {profile.name} · device {device} · {named}",
+        *(f"editeval: {note}" for note in profile.notices),
+    ]
+
+
+def _checkpoints(profile: Profile) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for entry in profile.metrics.values():
+        found.setdefault(NAMES.get(entry.pipe.pipe_name, entry.pipe.pipe_name), entry.pipe.model_path or "default")
+        if entry.pipe.sam:
+            found.setdefault("SAM", entry.pipe.sam.model_path)
+    return found
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else [file for file in path.iterdir() if file.is_file()]

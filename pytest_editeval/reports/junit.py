@@ -1,0 +1,45 @@
+"""Properties for JUnit: of each test case, and of the suite."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from pytest_editeval.results import CheckResult
+
+PACKAGES = ("pytest-editeval", "torch", "torchvision", "transformers", "segment-anything", "POT", "numpy", "pillow")
+
+
+def case_properties(result: CheckResult) -> list[tuple[str, str]]:
+    """What a test case of a check carries; values that do not exist are left out."""
+    values = {
+        "metric": result.metric,
+        "case": result.case,
+        "profile": result.profile,
+        "score": result.score,
+        "threshold": result.threshold,
+        "direction": "higher_is_better" if result.higher_is_better else "lower_is_better",
+        "margin": result.margin,
+        "expect": result.expect,
+        "outcome": result.outcome,
+        "reason": result.reason,
+        "fingerprint": result.fingerprint,
+    }
+    return [(name, str(value)) for name, value in values.items() if value is not None]
+
+
+def suite_properties(results: Sequence[CheckResult]) -> dict[str, str]:
+    """Versions and devices behind the results."""
+    properties = {"profile": _joined(results, "profile"), "device": _joined(results, "device")}
+    properties["python"] = platform.python_version()
+    for package in PACKAGES:
+        try:
+            properties[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return properties
+
+
+def _joined(results: Sequence[CheckResult], name: str) -> str:
+    return ", ".join(sorted({str(getattr(result, name)) for result in results}))

@@ -1,0 +1,50 @@
+"""The terminal summary: a table per metric, soft failures by reason, what was encoded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from pytest_editeval.reports.text import number
+from pytest_editeval.results import CheckResult, Outcome
+
+HEADINGS = ("metric", "", "checks", "pass", "fail", "soft", "error", "median", "worst (case)")
+
+
+def summary_lines(results: Sequence[CheckResult], encoded: Mapping[str, int]) -> list[str]:
+    """The section "edit scores", without its title."""
+    by_metric: dict[str, list[CheckResult]] = {}
+    for result in results:
+        by_metric.setdefault(result.metric, []).append(result)
+    rows = [HEADINGS, *(_row(metric, group) for metric, group in sorted(by_metric.items()))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column in (0, 1, len(HEADINGS) - 1) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    reasons = Counter(result.reason for result in results if result.outcome is Outcome.SOFT_FAILURE)
+    if reasons:
+        counted = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
+        lines.append(f"soft failures: {counted}   (details: -rx)")
+    if encoded:
+        new = [f"{count} × {what}" for what, count in sorted(encoded.items()) if what != "remembered" and count]
+        lines.append(f"encoded {', '.join(new) or 'nothing'} · remembered features used {encoded['remembered']} times")
+    return lines
+
+
+def _row(metric: str, group: Sequence[CheckResult]) -> tuple[str, ...]:
+    outcomes = Counter(result.outcome for result in group)
+    higher = group[0].higher_is_better
+    # Controls are made to score badly: they would stand for the worst of every table.
+    scored = [result for result in group if result.margin is not None and result.expect == "pass"]
+    counts = [outcomes[outcome] for outcome in (Outcome.PASSED, Outcome.FAILED, Outcome.SOFT_FAILURE, Outcome.ERROR)]
+    middle, worst = "-", "-"
+    if scored:
+        middle = number(median(result.score for result in scored if result.score is not None))
+        bad = min(scored, key=lambda result: (result.score or 0.0) * (1 if higher else -1))
+        worst = f"{number(bad.score or 0.0)} {bad.case}"
+    return (metric, "↑" if higher else "↓", str(len(group)), *map(str, counts), middle, worst)

@@ -1,0 +1,78 @@
+"""A check in words: what a person reads in the terminal and in JUnit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_editeval.results import CheckResult, Outcome
+
+
+def number(value: float, beside: float | None = None) -> str:
+    """Four significant digits; as many as it takes to tell the number from the one it stands beside."""
+    text = f"{value:.4g}"
+    if beside is not None and value != beside:
+        digits = 4
+        while digits < 17 and f"{value:.{digits}g}" == f"{beside:.{digits}g}":
+            digits += 1
+        text = f"{value:.{digits}g}"
+    return text
+
+
+def headline(result: CheckResult) -> str:
+    """One line: the score, the threshold in the metric's direction, and by how much it misses."""
+    if result.score is None or result.margin is None:
+        what = f"{result.reason}: {result.detail}" if result.reason else result.detail or str(result.outcome)
+        return f"{result.metric}: {what.splitlines()[0]}"
+    sign = "≥" if result.higher_is_better else "≤"
+    direction = "higher is better" if result.higher_is_better else "lower is better"
+    score, threshold = number(result.score, result.threshold), number(result.threshold, result.score)
+    if result.expect == "fail":
+        caught = "catches this control" if result.outcome is Outcome.PASSED else "does not catch this control"
+        return f"{result.metric} = {score} {caught} (threshold {sign} {threshold}, {direction})"
+    how = "misses" if result.margin < 0 else "clears"
+    by = number(abs(result.margin))
+    return f"{result.metric} = {score}   must be {sign} {threshold}   ({direction})   {how} by {by}"
+
+
+def explanation(result: CheckResult) -> str:
+    """What a failing check prints: case and score, where the cost arose, both images, where it is written."""
+    lines = [result.instruction.strip(), headline(result), *_where(result)]
+    if result.expect == "fail":
+        lines.append(
+            "expect: fail marks an edit that this metric must catch; the threshold is too lenient, or the edit fine"
+        )
+    for name, path, size in (
+        ("source", result.source, result.source_size),
+        ("edited", result.edited, result.edited_size),
+    ):
+        lines.append(f"{name}  {path}" + (f"   {size[0]}×{size[1]}" if size else ""))
+    lines.append(f"{result.file}:{result.line} · profile {result.profile} · device {result.device}")
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def _where(result: CheckResult) -> list[str]:
+    details = result.details
+    lines = []
+    if "patches_compared" in details:
+        counted = f"{details['patches_compared']} of {details['patches_total']} patches compared"
+        lines.append(f"scope {_scope(result.scope, details['boxes'])}, {counted}")
+    if worst := details.get("worst"):
+        x1, y1, x2, y2 = worst["area"]
+        lines.append(
+            f"worst patches: {_span('row', worst['rows'])}, {_span('column', worst['columns'])} "
+            f"({worst['share']:.0%} of the cost), near pixels x {x1}-{x2}, y {y1}-{y2}"
+        )
+    if len(details.get("pairs", ())) > 1:
+        lines.append("pairs: " + ", ".join(number(value) for value in details["pairs"]))
+    return lines
+
+
+def _scope(scope: str | None, boxes: int) -> str:
+    count = f"{boxes} box" if boxes == 1 else f"{boxes} boxes"
+    side = {"edit_area": f"inside {count}", "unedit_area": f"outside {count}"}
+    return f"{scope}: {side[scope]}" if scope in side and boxes else "whole image"
+
+
+def _span(name: str, ends: Sequence[int]) -> str:
+    first, last = ends
+    return f"{name} {first}" if first == last else f"{name}s {first}-{last}"

@@ -1,0 +1,258 @@
+"""One pytest run: its settings, and the hooks that gather results and report them.
+
+The object lives in every process of a run. Under xdist the workers score and the controller, which collects nothing
+itself, gathers; nothing but plain data goes from one to the other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_editeval.device import check_device, resolve_device
+from pytest_editeval.errors import EditEvalError
+from pytest_editeval.results import CheckResult
+
+if TYPE_CHECKING:
+    from pytest_editeval.config import Profile
+    from pytest_editeval.scoring.pool import PipePool
+    from pytest_editeval.scoring.store import FeatureStore
+
+RUN: pytest.StashKey[EditRun] = pytest.StashKey()
+SOFT_FAILURES = ("xfail", "fail")
+CACHE_MODES = ("readwrite", "read", "off")
+DEFAULT_FILES = ["*.edit.yaml", "*.edit.yml"]
+NAMES_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What pytest's short summary and JUnit show of a failure."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A failure that explains itself, in a traceback's place on a report."""
+
+    text: str
+    reprcrash: Headline
+
+    def __str__(self) -> str:
+        return self.text
+
+    def toterminal(self, writer: Any) -> None:
+        """Print it, as pytest prints a traceback."""
+        writer.line(self.text)
+
+
+class EditRun:
+    """Settings, results and hooks of one run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.is_worker = hasattr(config, "workerinput")
+        self.soft_failures = self._setting("soft_failures") or "xfail"
+        self.device = self._setting("device") or "auto"
+        self.cache_mode = self._setting("cache") or "readwrite"
+        self.results: list[CheckResult] = []
+        self.encoded: Counter[str] = Counter()
+        self._failed: list[pytest.TestReport] = []
+        self._checks: set[str] = set()
+        self._mistakes = 0
+        self._other_errors = 0
+        self._config_path = self._setting("config")
+        results_path = self._setting("results")
+        self._results_path = Path(results_path) if results_path else None
+        try:
+            self._check_settings()
+        except EditEvalError as error:
+            raise pytest.UsageError(f"editeval: {error}") from None
+
+    def _setting(self, name: str) -> str | None:
+        """The option, else the ini setting, whose relative paths are relative to the ini file."""
+        value = self.config.getoption(f"editeval_{name}")
+        if value is None:
+            value = self.config.getini(f"editeval_{name}") or None
+            if value and name in ("config", "results") and self.config.inipath is not None:
+                value = self.config.inipath.parent / value
+        return None if value is None else str(value)
+
+    def _check_settings(self) -> None:
+        check_device(self.device)
+        if self.soft_failures not in SOFT_FAILURES:
+            raise EditEvalError(f"unknown editeval_soft_failures {self.soft_failures!r}; allowed: xfail, fail")
+        if self.cache_mode not in CACHE_MODES:
+            raise EditEvalError(f"unknown editeval_cache {self.cache_mode!r}; allowed: {', '.join(CACHE_MODES)}")
+        if self._results_path is not None:
+            from pytest_editeval.reports.table import check_results_path
+
+            check_results_path(self._results_path)
+        if self._config_path is not None:
+            _ = self.profile
+
+    @cached_property
+    def profile(self) -> Profile:
+        """The configuration's profile, or the embedded one."""
+        from pytest_editeval.config import load_profile
+
+        return load_profile(Path(self._config_path) if self._config_path else None)
+
+    @cached_property
+    def pool(self) -> PipePool:
+        """The profile's pipes; making one checks its settings, its weights are loaded later."""
+        from pytest_editeval.scoring.pool import PipePool
+
+        return PipePool(self.profile, self.device)
+
+    @cached_property
+    def store(self) -> FeatureStore | None:
+        """Features of earlier runs, in pytest's cache directory; none with `-p no:cacheprovider`."""
+        if self.cache_mode == "off" or not hasattr(self.config, "cache"):
+            return None
+        from pytest_editeval.scoring.store import FeatureStore
+
+        return FeatureStore(self.config.cache.mkdir("editeval"), writable=self.cache_mode == "readwrite")
+
+    def is_edit_file(self, name: str) -> bool:
+        """Whether a file of that name holds edit cases."""
+        return any(fnmatch(name, pattern) for pattern in self.config.getini("editeval_files"))
+
+    def _is_edit_node(self, nodeid: str) -> bool:
+        return self.is_edit_file(nodeid.split("::")[0].rsplit("/", 1)[-1])
+
+    # Collection
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Count collection errors: mistakes in edit cases, and all others."""
+        if not report.failed:
+            return
+        if not self._is_edit_node(report.nodeid):
+            self._other_errors += 1
+            return
+        self._mistakes += 1
+        if not self.is_worker:
+            text = str(report.longrepr)
+            report.longrepr = Explanation(text, Headline(text.split("\n", 1)[0]))  # type: ignore[assignment]
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """A mistake in one edit case does not stop the others; any other collection error stops the run as ever."""
+        self._note_checks([item.nodeid for item in session.items])
+        if self._mistakes and not self._other_errors:
+            session.config.option.continue_on_collection_errors = True
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """The controller learns which checks there are."""
+        self._note_checks(ids)
+
+    def _note_checks(self, nodeids: Sequence[str]) -> None:
+        self._checks.update(nodeid for nodeid in nodeids if self._is_edit_node(nodeid))
+
+    def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
+        """The header lines: which profile and device are in use."""
+        fixtures = {"editeval", "clip_pipe", "dinov3_pipe", "sam_segmenter"}
+        if self.config.get_verbosity() < 0:
+            return []
+        if not any(fixtures.intersection(getattr(item, "fixturenames", ())) for item in items):
+            return []
+        return self._header()
+
+    def _header(self) -> list[str]:
+        from pytest_editeval.reports.header import header_lines
+
+        device = self.device if self.device != "auto" else resolve_device("auto")
+        return header_lines(self.profile, device)
+
+    # Results
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put the result of a check on its report; errors that explain themselves need no traceback."""
+        report = yield
+        error = call.excinfo.value if call.excinfo is not None else None
+        if isinstance(error, EditEvalError):
+            report.longrepr = str(error)
+        attach = getattr(item, "attach_result", None)
+        if attach is not None:
+            attach(report, error)
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather (not in a worker: its reports are gathered by the controller)."""
+        if self.is_worker:
+            return
+        data = getattr(report, "editeval_result", None)
+        if data is not None:
+            from pytest_editeval.reports.text import headline
+
+            result = CheckResult.from_data(data)
+            self.results.append(result)
+            self.encoded.update(getattr(report, "editeval_encoded", {}))
+            if isinstance(report.longrepr, str):
+                report.longrepr = Explanation(report.longrepr, Headline(headline(result)))  # type: ignore[assignment]
+                self._failed.append(report)
+        elif report.failed and isinstance(report.longrepr, str):
+            report.longrepr = Explanation(report.longrepr, Headline(report.longrepr.splitlines()[0]))  # type: ignore[assignment]
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self) -> None:
+        """Write the results file, and the properties of the JUnit suite."""
+        if "store" in self.__dict__ and self.store is not None:
+            self.store.prune()
+        if self.is_worker:
+            return
+        for report in self._failed:
+            # The failures that are printed next are headed by this: a node id can be given to pytest again.
+            report.location = (*report.location[:2], report.nodeid)
+        if self._results_path is not None:
+            from pytest_editeval.reports.table import write_results
+
+            try:
+                write_results(self._results_path, self.results)
+            except OSError as error:
+                raise pytest.UsageError(f"editeval: --editeval-results {self._results_path}: {error}") from None
+        if self.results:
+            from pytest_editeval.reports.junit import suite_properties
+
+            for plugin in self.config.pluginmanager.get_plugins():
+                add = getattr(plugin, "add_global_property", None)
+                if add is not None:
+                    for name, value in suite_properties(self.results).items():
+                        add(name, value)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The table per metric, and the checks that were not scored, by name."""
+        if self.is_worker or not (self.results or self._checks) or self.config.getoption("collectonly"):
+            return
+        from pytest_editeval.reports.summary import summary_lines
+
+        terminalreporter.section("edit scores", "─")
+        for line in summary_lines(self.results, self.encoded):
+            terminalreporter.write_line(line)
+        for line in self._not_scored():
+            terminalreporter.write_line(line, yellow=True)
+        if self._results_path is not None:
+            terminalreporter.write_line(f"results: {self._results_path} ({len(self.results)} rows)")
+
+    def _not_scored(self) -> list[str]:
+        lines = []
+        if self._mistakes:
+            lines.append(f"not collected: {self._mistakes} × a mistake in a case file (listed above as errors)")
+        missing = sorted(self._checks - {result.node_id for result in self.results})
+        if missing:
+            shown = ", ".join(missing[:NAMES_SHOWN]) + (" ..." if len(missing) > NAMES_SHOWN else "")
+            lines.append(f"not run: {len(missing)} of {len(self._checks)} checks: {shown}")
+        return lines

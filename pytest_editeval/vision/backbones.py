@@ -1,0 +1,248 @@
+"""CLIP and DINOv3: a batch of images -> features (rows of the last hidden state, as the model returns it)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from pytest_editeval.device import resolve_device
+from pytest_editeval.errors import CheckpointError, ImageError, MetricError
+from pytest_editeval.regions import Geometry
+from pytest_editeval.vision.checkpoints import (
+    BackboneInfo,
+    checked_geometry,
+    checkpoint_files,
+    digest_of,
+    file_digest,
+    first_line,
+    from_hub,
+    read_backbone,
+)
+from pytest_editeval.vision.features import Features
+from pytest_editeval.vision.images import ImageLike, rgb_pixels
+from pytest_editeval.vision.loading import DTYPES, exact_arithmetic, load_transformers, shared_model
+
+PatchMask = NDArray[np.bool_] | torch.Tensor | None
+
+BATCH_SIZE = 16
+MAX_RESIZED_PIXELS = 64_000_000
+
+
+class Backbone(ABC):
+    """A vision transformer with `[CLS, registers..., patches...]` tokens.
+
+    `model_path` is a directory in transformers' format or an id on the Hugging Face hub. `fit` is ``"crop"`` (the
+    checkpoint's own geometry) or ``"squash"`` (the whole image, no crop). The constructor reads the checkpoint's
+    configuration files (`CheckpointError`); weights are loaded when the first image is encoded.
+    """
+
+    family: ClassVar[str]
+    default_path: ClassVar[str | None] = None
+    default_sizes: ClassVar[tuple[int, int]]
+    model_types: ClassVar[frozenset[str]]
+    resizable: ClassVar[bool]
+
+    def __init__(
+        self,
+        *,
+        model_path: str | None = None,
+        device: str | None = None,
+        fit: str = "crop",
+        input_size: int | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        model_path = model_path or self.default_path
+        if model_path is None:
+            raise CheckpointError(f"{type(self).__name__} needs a model_path: a directory or a hub id")
+        if fit not in ("crop", "squash"):
+            raise CheckpointError(f"unknown fit {fit!r}; allowed: crop, squash")
+        if dtype not in tuple(DTYPES):
+            raise CheckpointError(f"unknown dtype {dtype!r}; allowed: {', '.join(DTYPES)}")
+        self.model_path = str(model_path)
+        self.device = resolve_device(device)
+        self.dtype = dtype
+        self.info = read_backbone(self.model_path, self.default_sizes)
+        self._check_family(self.info)
+        geometry = self._at_size(input_size) if input_size is not None else self.info.geometry
+        self.geometry = geometry.squashed() if fit == "squash" else geometry
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels of the input."""
+        return self.geometry.patch_size
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for backbones that give equal features."""
+        return digest_of(
+            {"path": self.model_path, "class": repr(type(self)), "types": sorted(self.model_types)}
+            | {"geometry": self.geometry, "dtype": self.dtype, "device": self.device}
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the checkpoint's files and of the settings that change the features; not of the device."""
+        files = {file.name: file_digest(file) for file in checkpoint_files(self.model_path)}
+        return digest_of({"files": files, "geometry": self.geometry, "dtype": self.dtype})
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network; loaded on first use, and shared by all backbones of the process with these settings."""
+        key = f"{self.model_path}|{self._model_class().__name__}|{self.device}|{self.dtype}"
+        return shared_model(key, self._load, self.device, self.dtype)
+
+    @cached_property
+    def processor(self) -> Any:
+        """The checkpoint's own image processor."""
+        load: Any = transformers.AutoImageProcessor.from_pretrained
+        return from_hub(self.model_path, lambda: load(self.model_path, trust_remote_code=False))
+
+    def encode(self, images: Sequence[ImageLike]) -> list[Features]:
+        """Features of each image, batched; float32 whatever the model's dtype. `MetricError` for NaN or infinity."""
+        features: list[Features] = []
+        for start in range(0, len(images), BATCH_SIZE):
+            features += self._encode_batch(images[start : start + BATCH_SIZE])
+        return features
+
+    def get_features(
+        self, image: ImageLike | Sequence[ImageLike], mask: PatchMask = None
+    ) -> torch.Tensor | list[torch.Tensor]:
+        """Patch features `(n_patches, dim)`, row by row, without CLS and registers; with a boolean `mask` over the
+        patches only the selected rows. A list of images gives a list.
+        """
+        selected = self._selected(mask)
+        rows = [torch.from_numpy(features.patches[selected]) for features in self.encode(_as_list(image))]
+        return rows if isinstance(image, list | tuple) else rows[0]
+
+    def get_cls_feature(self, image: ImageLike | Sequence[ImageLike]) -> torch.Tensor:
+        """The CLS feature `(dim,)`; for a list of images `(n, dim)`."""
+        rows = torch.from_numpy(np.stack([features.cls for features in self.encode(_as_list(image))]))
+        return rows if isinstance(image, list | tuple) else rows[0]
+
+    def _selected(self, mask: PatchMask) -> NDArray[np.bool_]:
+        """The patch mask as booleans `(n_patches,)`; `None` selects every patch, another length is a `ValueError`."""
+        patches = self.geometry.grid**2
+        if mask is None:
+            return np.ones(patches, np.bool_)
+        selected = np.asarray(mask).reshape(-1).astype(np.bool_)
+        if len(selected) != patches:
+            raise ValueError(
+                f"a mask of {len(selected)} patches does not fit {self.geometry.grid}×{self.geometry.grid}"
+            )
+        return selected
+
+    def _encode_batch(self, images: Sequence[ImageLike]) -> list[Features]:
+        pixels = torch.cat([self._pixels(rgb_pixels(image)) for image in images])
+        with exact_arithmetic():
+            output = self.model(pixel_values=pixels.to(self.device, DTYPES[self.dtype]))
+            hidden = output.last_hidden_state.float().cpu().numpy()
+        skipped = 1 + self.info.num_register_tokens
+        if hidden.shape[1] != skipped + self.geometry.grid**2:
+            raise CheckpointError(
+                f"{self.model_path}: the model returns {hidden.shape[1]} tokens where CLS, {skipped - 1} registers and "
+                f"{self.geometry.grid}×{self.geometry.grid} patches were expected"
+            )
+        if not np.isfinite(hidden).all():
+            raise MetricError(f"{self.model_path} ({self.dtype} on {self.device}) returned NaN or infinite features")
+        return [Features(rows[skipped:].copy(), rows[0].copy()) for rows in hidden]
+
+    def _pixels(self, image: Image.Image) -> torch.Tensor:
+        """Normalised pixels `(1, 3, input_size, input_size)`; resize and crop are the geometry's."""
+        width, height = self.geometry.resized(image.size)
+        if width * height > MAX_RESIZED_PIXELS:
+            raise ImageError(
+                f"a {image.width}×{image.height} image is too narrow for a shortest-edge resize (it would become "
+                f"{width}×{height}); set `fit: squash`"
+            )
+        size = {"height": height, "width": width}
+        try:
+            batch = self.processor(images=image, size=size, do_resize=True, do_center_crop=False, return_tensors="pt")
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{self.model_path}: its preprocessor_config.json does not work: {first_line(error)}"
+            ) from error
+        left, top = self.geometry.offset(image.size)
+        side = self.geometry.input_size
+        return cast(torch.Tensor, batch["pixel_values"][:, :, top : top + side, left : left + side])
+
+    def _at_size(self, input_size: int) -> Geometry:
+        own = self.info.geometry
+        if not self.resizable and input_size != own.input_size:
+            raise CheckpointError(
+                f"{self.model_path}: input_size {input_size} is not possible, its positions are for {own.input_size} px"
+            )
+        edge = own.shortest_edge and own.shortest_edge * input_size // own.input_size
+        return checked_geometry(self.model_path, input_size, own.patch_size, edge)
+
+    def _check_family(self, info: BackboneInfo) -> None:
+        if info.model_type not in self.model_types:
+            raise CheckpointError(
+                f"{info.model_path} is a {info.model_type!r} checkpoint; {type(self).__name__} takes: "
+                f"{', '.join(sorted(self.model_types))}"
+            )
+
+    @abstractmethod
+    def _model_class(self) -> Any:
+        """transformers' class for the network."""
+
+    def _load(self) -> nn.Module:
+        return load_transformers(self._model_class(), self.model_path)
+
+
+class CLIPMixin(Backbone):
+    """The vision tower of CLIP; features are taken before the post layer norm."""
+
+    family = "CLIP"
+    default_path = "openai/clip-vit-base-patch32"
+    default_sizes = (224, 32)
+    model_types = frozenset({"clip", "clip_vision_model"})
+    resizable = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        trained = self.info.trained_size
+        if trained is not None and trained != self.info.geometry.input_size:
+            raise CheckpointError(
+                f"{self.model_path}: its image processor gives {self.info.geometry.input_size} px, its config.json "
+                f"says {trained} px"
+            )
+
+    @property
+    def img_input_size(self) -> int:
+        """Side of the input in pixels."""
+        return self.geometry.input_size
+
+    def _model_class(self) -> Any:
+        return transformers.CLIPVisionModel
+
+
+class DINOv3Mixin(Backbone):
+    """DINOv3, and the plain vision transformers of its family (DINOv2, with and without registers)."""
+
+    family = "DINOv3"
+    default_sizes = (224, 16)
+    model_types = frozenset({"dinov3_vit", "dinov2", "dinov2_with_registers"})
+    resizable = True
+
+    @property
+    def input_image_size(self) -> int:
+        """Side of the input in pixels."""
+        return self.geometry.input_size
+
+    def _model_class(self) -> Any:
+        return transformers.AutoModel
+
+
+def _as_list(image: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
+    if isinstance(image, list | tuple):
+        return list(image)
+    return [cast(ImageLike, image)]

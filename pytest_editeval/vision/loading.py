@@ -1,0 +1,124 @@
+"""Loading weights: once per checkpoint and setting in a process, without running code from the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+import transformers
+from torch import nn
+
+from pytest_editeval.errors import CheckpointError, EditEvalError
+from pytest_editeval.vision.checkpoints import from_hub
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+_loaded: WeakValueDictionary[str, nn.Module] = WeakValueDictionary()
+
+
+def shared_model(key: str, load: Callable[[], nn.Module], device: str, dtype: str) -> nn.Module:
+    """The loaded network for `key`, in evaluation mode on the device; loaded once while anybody holds it."""
+    model = _loaded.get(key)
+    if model is None:
+        check_available(device)
+        model = load().to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
+        _loaded[key] = model
+    return model
+
+
+def check_available(device: str) -> None:
+    """`EditEvalError` when torch cannot use the device here."""
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise EditEvalError(f"device {device} was asked for, but torch {torch.__version__} finds no CUDA GPU here")
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        raise EditEvalError(f"device {device} was asked for, but there are {torch.cuda.device_count()} CUDA GPUs")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise EditEvalError(f"device {device} was asked for, but torch {torch.__version__} finds no MPS here")
+
+
+def load_transformers(model_class: Any, model_path: str, **options: Any) -> nn.Module:
+    """`from_pretrained`, strictly: no remote code, and an error when weights are missing (they would be random)."""
+
+    def load() -> Any:
+        return model_class.from_pretrained(
+            model_path,
+            dtype=torch.float32,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, in one line
+            **options,
+        )
+
+    with _quiet():
+        model, info = from_hub(model_path, load)
+    refuse_incomplete(model_path, info["missing_keys"], info["mismatched_keys"])
+    network: nn.Module = model
+    return network
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars, and no report of the weights a vision tower leaves aside in a full CLIP checkpoint."""
+    logging: Any = transformers.utils.logging  # without types
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def refuse_incomplete(model_path: str, missing: Any, mismatched: Any = ()) -> None:
+    """`CheckpointError` when a checkpoint lacks weights or holds them in other shapes."""
+    for keys, what in ((missing, "are missing"), (mismatched, "have another shape than config.json says")):
+        names = sorted(key if isinstance(key, str) else str(key[0]) for key in keys)
+        if names:
+            raise CheckpointError(
+                f"{model_path}: {len(names)} weight(s) {what} (first: {names[0]}); it is incomplete or of another "
+                "family"
+            )
+
+
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """No gradients and no TF32, so that one threshold holds on every device."""
+    with torch.inference_mode(), _ieee_float32():
+        yield
+
+
+@contextmanager
+def _ieee_float32() -> Iterator[None]:
+    """Float32 products in float32, whatever the process has chosen; its choice is back afterwards."""
+    backends: Any = torch.backends
+    if not hasattr(backends.cuda.matmul, "fp32_precision"):  # before torch 2.9
+        before = backends.cuda.matmul.allow_tf32
+        backends.cuda.matmul.allow_tf32 = False
+        try:
+            with torch.backends.cudnn.flags(allow_tf32=False):
+                yield
+        finally:
+            backends.cuda.matmul.allow_tf32 = before
+        return
+    # The older switches raise where a process has used these newer ones; these work after both.
+    parts = [
+        backends.cuda.matmul,
+        backends.cudnn.conv,
+        backends.cudnn.rnn,
+        backends.mkldnn.matmul,
+        backends.mkldnn.conv,
+    ]
+    chosen = [part.fp32_precision for part in parts]
+    try:
+        for part in parts:
+            part.fp32_precision = "ieee"
+        yield
+    finally:
+        for part, precision in zip(parts, chosen, strict=True):
+            part.fp32_precision = precision

@@ -1,0 +1,223 @@
+"""The two formats of SAM checkpoints behind one pair of steps: segment-anything's `.pth`, transformers' directories."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from PIL import Image
+from segment_anything import SamPredictor
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from torch import nn
+
+from pytest_editeval.errors import CheckpointError, display_path
+from pytest_editeval.registry import Box
+from pytest_editeval.vision.checkpoints import first_line, from_hub, read_config
+from pytest_editeval.vision.loading import load_transformers, shared_model
+
+MODEL_TYPES = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}
+"""segment-anything's names for its encoders, and their widths."""
+
+DECODER_HEADS = 8
+PIXEL_MEAN = [123.675, 116.28, 103.53]
+PIXEL_STD = [58.395, 57.12, 57.375]
+BOXES_AT_ONCE = 16
+
+Weights = Mapping[str, torch.Tensor]
+Candidates = tuple[NDArray[np.bool_], NDArray[np.float32]]
+
+
+class SegmentAnythingFile:
+    """A `Sam` of the segment-anything package, its sizes read from the weights of a `.pth` file."""
+
+    def __init__(self, path: Path, model_type: str | None, device: str, dtype: str) -> None:
+        key = f"{path}|segment-anything|{device}|{dtype}"
+        self.model = cast(Sam, shared_model(key, lambda: load_sam(path, model_type), device, dtype))
+        # segment-anything encodes prompts in float32 whatever the weights are; only the image encoder is costly.
+        self.model.prompt_encoder.float()
+        self.model.mask_decoder.float()
+
+    def embed(self, image: Image.Image) -> tuple[torch.Tensor, ...]:
+        """Image embedding `(1, channels, h, w)`."""
+        predictor = SamPredictor(self.model)
+        resized = torch.as_tensor(predictor.transform.apply_image(np.asarray(image)), device=self.model.device)
+        pixels = self.model.preprocess(resized.permute(2, 0, 1)[None])
+        return (self.model.image_encoder(pixels.to(_dtype(self.model))).cpu(),)
+
+    def predict(self, image: Image.Image, tensors: tuple[torch.Tensor, ...], boxes: Sequence[Box]) -> Candidates:
+        """Masks `(n, 3, H, W)` and their predicted scores `(n, 3)`."""
+        predictor = SamPredictor(self.model)
+        predictor.original_size = (image.height, image.width)
+        predictor.input_size = predictor.transform.get_preprocess_shape(
+            *predictor.original_size, self.model.image_encoder.img_size
+        )
+        predictor.features = tensors[0].to(self.model.device, torch.float32)
+        predictor.is_image_set = True
+        masks, scores = [], []
+        for start in range(0, len(boxes), BOXES_AT_ONCE):
+            part = torch.tensor(boxes[start : start + BOXES_AT_ONCE], dtype=torch.float32, device=self.model.device)
+            prompts = predictor.transform.apply_boxes_torch(part, predictor.original_size)
+            mask, score, _ = predictor.predict_torch(None, None, boxes=prompts, multimask_output=True)
+            masks.append(mask.cpu().numpy())
+            scores.append(score.float().cpu().numpy())
+        return np.concatenate(masks), np.concatenate(scores)
+
+
+class TransformersSam:
+    """SAM or SAM 2 from a transformers directory or hub id."""
+
+    def __init__(self, model_path: str, device: str, dtype: str) -> None:
+        self.sam2 = read_config(model_path)["model_type"].startswith("sam2")
+        model_class = transformers.Sam2Model if self.sam2 else transformers.SamModel
+        processor_class = transformers.Sam2Processor if self.sam2 else transformers.SamProcessor
+        key = f"{model_path}|{model_class.__name__}|{device}|{dtype}"
+        self.model: Any = shared_model(key, lambda: load_transformers(model_class, model_path), device, dtype)
+        self.processor = from_hub(
+            model_path, lambda: processor_class.from_pretrained(model_path, trust_remote_code=False)
+        )
+
+    def embed(self, image: Image.Image) -> tuple[torch.Tensor, ...]:
+        """Image embedding `(1, channels, h, w)`; SAM 2 gives one for each of its three scales."""
+        pixels = self.processor(images=image, return_tensors="pt")["pixel_values"]
+        embedding = self.model.get_image_embeddings(pixels.to(self.model.device, self.model.dtype))
+        levels = embedding if isinstance(embedding, list | tuple) else (embedding,)
+        return tuple(level.cpu() for level in levels)
+
+    def predict(self, image: Image.Image, tensors: tuple[torch.Tensor, ...], boxes: Sequence[Box]) -> Candidates:
+        """Masks `(n, 3, H, W)` and their predicted scores `(n, 3)`."""
+        prompt = [[list(box) for box in boxes]]
+        inputs = self.processor(images=image, input_boxes=prompt, return_tensors="pt")
+        levels = [level.to(self.model.device) for level in tensors]
+        output = self.model(
+            image_embeddings=levels if self.sam2 else levels[0],
+            input_boxes=inputs["input_boxes"].to(self.model.device, self.model.dtype),
+            multimask_output=True,
+        )
+        sizes = [inputs["original_sizes"]] if self.sam2 else [inputs["original_sizes"], inputs["reshaped_input_sizes"]]
+        masks = self.processor.image_processor.post_process_masks(output.pred_masks.float().cpu(), *sizes)[0]
+        return masks.numpy().astype(bool), output.iou_scores[0].float().cpu().numpy()
+
+
+def load_sam(path: Path, model_type: str | None = None) -> nn.Module:
+    """A `Sam` with the sizes and weights of a segment-anything `.pth` file, float32 on the CPU.
+
+    Only tensors are read from the file (`weights_only`). `CheckpointError` when it is damaged, another format, or
+    contradicts `model_type`.
+    """
+    name = display_path(path)
+    weights = _read_weights(path)
+    width = weights["image_encoder.patch_embed.proj.weight"].shape[0]
+    if model_type is not None and width != MODEL_TYPES[model_type]:
+        expected = MODEL_TYPES[model_type]
+        raise CheckpointError(f"{name} is no {model_type}: its encoder is {width} wide, {model_type} is {expected}")
+    try:
+        model = build_sam(weights)
+    except (KeyError, ValueError, RuntimeError, IndexError) as error:
+        raise CheckpointError(f"{name} is no segment-anything checkpoint: {type(error).__name__} {error}") from None
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        problem = str(error).splitlines()[1].strip()[:200]
+        raise CheckpointError(f"{name} does not fit segment-anything's Sam: {problem}") from None
+    network: nn.Module = model
+    return network
+
+
+def build_sam(weights: Weights) -> Sam:
+    """An empty `Sam` of the sizes that the weights have.
+
+    Everything can be read off the shapes but the decoder's number of heads, which is 8 in all published models.
+    """
+    patch = weights["image_encoder.patch_embed.proj.weight"]
+    grid = weights["image_encoder.pos_embed"].shape[1]
+    blocks = [f"image_encoder.blocks.{index}" for index in range(_count(weights, "image_encoder.blocks."))]
+    reach = [(weights[f"{block}.attn.rel_pos_h"].shape[0] + 1) // 2 for block in blocks]
+    windows = {size for size in reach if size != grid}
+    if len(windows) > 1:
+        raise ValueError(f"several window sizes: {sorted(windows)}")
+    mlp = weights["image_encoder.blocks.0.mlp.lin1.weight"].shape[0]
+    channels = weights["image_encoder.neck.0.weight"].shape[0]
+    decoder = "mask_decoder.transformer.layers"
+    head = "mask_decoder.iou_prediction_head.layers"
+    return Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=grid * patch.shape[-1],
+            patch_size=patch.shape[-1],
+            embed_dim=patch.shape[0],
+            depth=len(blocks),
+            num_heads=patch.shape[0] // weights["image_encoder.blocks.0.attn.rel_pos_h"].shape[1],
+            mlp_ratio=mlp / patch.shape[0],
+            out_chans=channels,
+            qkv_bias="image_encoder.blocks.0.attn.qkv.bias" in weights,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=windows.pop() if windows else 0,
+            global_attn_indexes=tuple(index for index, size in enumerate(reach) if size == grid),
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=channels,
+            image_embedding_size=(grid, grid),
+            input_image_size=(grid * patch.shape[-1], grid * patch.shape[-1]),
+            mask_in_chans=weights["prompt_encoder.mask_downscaling.3.weight"].shape[0],
+        ),
+        mask_decoder=MaskDecoder(
+            num_multimask_outputs=weights["mask_decoder.mask_tokens.weight"].shape[0] - 1,
+            transformer=TwoWayTransformer(
+                depth=_count(weights, f"{decoder}."),
+                embedding_dim=channels,
+                mlp_dim=weights[f"{decoder}.0.mlp.lin1.weight"].shape[0],
+                num_heads=DECODER_HEADS,
+            ),
+            transformer_dim=channels,
+            iou_head_depth=_count(weights, f"{head}."),
+            iou_head_hidden_dim=weights[f"{head}.0.weight"].shape[0],
+        ),
+        pixel_mean=PIXEL_MEAN,
+        pixel_std=PIXEL_STD,
+    )
+
+
+def _read_weights(path: Path) -> Weights:
+    name = display_path(path)
+    if not _is_torch_file(path):
+        raise CheckpointError(f"{name} ({path.stat().st_size} bytes) is no file of torch.save; download it again")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's own, about how the file was pickled
+            weights: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{name} holds more than tensors, and only tensors are ever loaded from a checkpoint; save its state_dict"
+        ) from None
+    except Exception as error:  # a damaged pickle can raise anything
+        raise CheckpointError(f"{name} cannot be read, download it again: {first_line(error)}") from None
+    whole = isinstance(weights, dict) and all(isinstance(value, torch.Tensor) for value in weights.values())
+    if not whole or "image_encoder.patch_embed.proj.weight" not in weights:
+        raise CheckpointError(
+            f"{name} is no segment-anything checkpoint (a state dict with image_encoder, prompt_encoder, ...); "
+            "for SAM 2 point model_path at its transformers directory or hub id"
+        )
+    return cast(Weights, weights)
+
+
+def _is_torch_file(path: Path) -> bool:
+    """Whether the file begins as a zip archive or as a pickle, torch's two formats."""
+    with path.open("rb") as stream:
+        return stream.read(4).startswith((b"PK\x03\x04", b"\x80"))
+
+
+def _count(weights: Weights, prefix: str) -> int:
+    return len({key[len(prefix) :].split(".")[0] for key in weights if key.startswith(prefix)})
+
+
+def _dtype(model: Sam) -> torch.dtype:
+    dtype: torch.dtype = model.image_encoder.pos_embed.dtype
+    return dtype

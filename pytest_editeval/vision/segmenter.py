@@ -1,0 +1,156 @@
+"""SAM: one image is embedded once, then any number of boxes in it are isolated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from pytest_editeval.device import resolve_device
+from pytest_editeval.errors import CheckpointError, EditEvalError
+from pytest_editeval.regions import check_boxes, clip_box
+from pytest_editeval.registry import WHITE, Box, Color
+from pytest_editeval.results import Reason, SoftFailure
+from pytest_editeval.vision.checkpoints import (
+    checkpoint_files,
+    digest_of,
+    file_digest,
+    is_local,
+    local_path,
+    read_config,
+)
+from pytest_editeval.vision.images import ImageLike, rgb_pixels
+from pytest_editeval.vision.loading import DTYPES, exact_arithmetic
+from pytest_editeval.vision.objects import Pixels, cut_out
+from pytest_editeval.vision.sam_models import MODEL_TYPES, SegmentAnythingFile, TransformersSam
+
+TRANSFORMERS_TYPES = frozenset({"sam", "sam2", "sam2_video"})
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """What SAM's encoder made of one image, and the image."""
+
+    image: Image.Image
+    tensors: tuple[torch.Tensor, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Size in memory, without the image."""
+        return sum(tensor.nbytes for tensor in self.tensors)
+
+
+class SAMSegmenter:
+    """SAM prompted with boxes.
+
+    `model_path` is a segment-anything `.pth` file (its sizes are read from the weights; `model_type` `vit_b`, `vit_l`
+    or `vit_h` is checked against them), or a transformers directory or hub id (SAM, SAM 2). The constructor checks the
+    settings; weights are loaded when the first image is embedded.
+    """
+
+    def __init__(
+        self,
+        *,
+        model_path: str | None = None,
+        model_type: str | None = None,
+        device: str | None = None,
+        dtype: str = "float32",
+        model_cfg: object = None,
+    ) -> None:
+        # `model_cfg` is in the field's files; a checkpoint's sizes are read from its own files here.
+        if not model_path:
+            raise CheckpointError(
+                "a sam block needs a model_path: a segment-anything .pth file, a directory or a hub id"
+            )
+        if model_type is not None and model_type not in tuple(MODEL_TYPES):
+            raise CheckpointError(f"unknown model_type {model_type!r}; allowed: {', '.join(MODEL_TYPES)}")
+        if dtype not in tuple(DTYPES):
+            raise CheckpointError(f"unknown dtype {dtype!r}; allowed: {', '.join(DTYPES)}")
+        self.model_path = str(model_path)
+        self.model_type = model_type
+        self.device = resolve_device(device)
+        self.dtype = dtype
+        self._is_file = is_local(self.model_path) and local_path(self.model_path).is_file()
+        if not self._is_file:
+            family = read_config(self.model_path)["model_type"]
+            if family not in TRANSFORMERS_TYPES:
+                raise CheckpointError(
+                    f"{self.model_path} is a {family!r} checkpoint; a segmenter takes a segment-anything .pth file or: "
+                    f"{', '.join(sorted(TRANSFORMERS_TYPES))}"
+                )
+
+    @cached_property
+    def key(self) -> str:
+        """Equal for segmenters that give equal masks."""
+        return digest_of(
+            {"path": self.model_path, "class": repr(type(self)), "device": self.device, "dtype": self.dtype}
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the checkpoint's files and of the dtype."""
+        files = {file.name: file_digest(file) for file in checkpoint_files(self.model_path)}
+        return digest_of({"files": files, "dtype": self.dtype})
+
+    @cached_property
+    def backend(self) -> SegmentAnythingFile | TransformersSam:
+        """The loaded network behind the two steps."""
+        if self._is_file:
+            path = Path(self.model_path).expanduser()
+            return SegmentAnythingFile(path, self.model_type, self.device, self.dtype)
+        return TransformersSam(self.model_path, self.device, self.dtype)
+
+    def embed(self, image: ImageLike) -> Embedding:
+        """The expensive step: run the image encoder."""
+        pixels = rgb_pixels(image)
+        with exact_arithmetic():
+            return Embedding(pixels, self.backend.embed(pixels))
+
+    def masks(self, embedding: Embedding, boxes: Sequence[Box]) -> list[NDArray[np.bool_]]:
+        """The cheap step: per box the mask `(H, W)` with the best predicted score of SAM's three."""
+        width, height = embedding.image.size
+        inside = [
+            (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))) for x1, y1, x2, y2 in boxes
+        ]
+        with exact_arithmetic():
+            candidates, scores = self.backend.predict(embedding.image, embedding.tensors, inside)
+        best = scores.argmax(axis=1)
+        return [masks[index] for masks, index in zip(candidates, best, strict=True)]
+
+    def isolate(
+        self, embedding: Embedding, boxes: Sequence[Box], bg_color: Color = WHITE
+    ) -> list[Pixels | SoftFailure]:
+        """Per box the isolated object `(h, w, 3)` (see `cut_out`), or why there is none."""
+        try:
+            masks = self.masks(embedding, boxes)
+        except (EditEvalError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a checkpoint's network raises on its input
+            return [SoftFailure(Reason.SEGMENTER_FAILED, f"SAM ({self.model_path}) raised {error!r}") for _ in boxes]
+        image = np.asarray(embedding.image)
+        return [self._object(image, mask, box, bg_color) for mask, box in zip(masks, boxes, strict=True)]
+
+    def extract_object(self, image: ImageLike, box: Sequence[float], bg_color: Color = WHITE) -> Pixels | SoftFailure:
+        """Both steps for one box of one image."""
+        return self.isolate(self.embed(image), check_boxes([box]), bg_color)[0]
+
+    def _object(self, image: Pixels, mask: Any, box: Box, bg_color: Color) -> Pixels | SoftFailure:
+        x1, y1, x2, y2 = clip_box(box, (image.shape[1], image.shape[0]))
+        where = f"box [{', '.join(f'{value:g}' for value in box)}]"
+        if x2 <= x1 or y2 <= y1:
+            return SoftFailure(Reason.EMPTY_OBJECT_MASK, f"{where} holds no whole pixel; draw a larger box")
+        if mask is None:
+            return SoftFailure(Reason.SEGMENTER_FAILED, f"SAM ({self.model_path}) returned no mask for {where}")
+        crop = cut_out(image, mask, box, bg_color)
+        if crop is None:
+            return SoftFailure(
+                Reason.EMPTY_OBJECT_MASK, f"SAM found no object in {where}; draw the box closer around the object"
+            )
+        return crop
