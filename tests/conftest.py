@@ -1,0 +1,52 @@
+"""Shared by all tests: tiny random checkpoints in the true formats, pictures, and pytester."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytest_plugins = ["pytester"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Tiny networks run slower on several threads, and xdist has the cores."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of tiny checkpoints: clip, dinov3, sam.pth, sam-empty.pth, sam-hf, sam2-hf."""
+    import checkpoints
+
+    folder = tmp_path_factory.mktemp("models")
+    checkpoints.make_clip(folder / "clip")
+    checkpoints.make_dinov3(folder / "dinov3")
+    checkpoints.make_sam_pth(folder / "sam.pth")
+    checkpoints.make_sam_pth(folder / "sam-empty.pth", empty=True)
+    checkpoints.make_sam_hf(folder / "sam-hf")
+    checkpoints.make_sam2_hf(folder / "sam2-hf")
+    return folder
+
+
+def picture(seed: int, width: int = 96, height: int = 96) -> Image.Image:
+    """A smooth random picture with edges in it."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    fine = rng.integers(-20, 21, (height, width, 3))
+    return Image.fromarray(np.clip(np.asarray(coarse) + fine, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, models: Path) -> object:
+    """A folder with pictures and a profile of tiny checkpoints, for runs of pytest in it."""
+    from project import Project
+
+    return Project(pytester, models)

@@ -1,0 +1,88 @@
+"""The import direction of docs/architecture.md."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
+LAYERS = [
+    {"errors", "results"},
+    {"case_schema", "cases", "checks", "config", "device", "needs"}
+    | {"references", "regions", "registry", "validation", "yamlfile"},
+    {"vision"},
+    {"scoring", "gates"},
+    {"plugin", "run", "collect", "cli", "reports"},
+]
+HEAVY = {"torch", "torchvision", "transformers", "segment_anything"}
+PLUGIN_MAY_IMPORT = {
+    "pytest",
+    "pytest_editeval.run",
+    "pytest_editeval.device",
+    "pytest_editeval.errors",
+    "pytest_editeval.results",
+}
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+
+
+def top_name(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def layer(name: str) -> int:
+    return next(index for index, names in enumerate(LAYERS) if name in names)
+
+
+def imports(path: Path, *, top_only: bool) -> Iterator[str]:
+    tree = ast.parse(path.read_text("utf-8"))
+    skipped = {node for branch in ast.walk(tree) if _is_type_checking(branch) for node in ast.walk(branch)}
+    if top_only:
+        skipped |= {
+            node for branch in ast.walk(tree) if isinstance(branch, ast.FunctionDef) for node in ast.walk(branch)
+        }
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_its_own_layer_and_those_below(path: Path) -> None:
+    own = layer(top_name(path))
+    for name in imports(path, top_only=False):
+        if name.startswith("pytest_editeval."):
+            imported = name.split(".")[1]
+            assert layer(imported) <= own, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_vision_imports_model_libraries_at_the_top(path: Path) -> None:
+    found = {name.split(".")[0] for name in imports(path, top_only=True)} & HEAVY
+    assert not found or top_name(path) == "vision"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if top_name(path) != "vision"], ids=lambda path: path.stem)
+def test_nothing_but_vision_imports_vision_at_the_top(path: Path) -> None:
+    assert not [name for name in imports(path, top_only=True) if name.startswith("pytest_editeval.vision")]
+
+
+@pytest.mark.parametrize("name", ["plugin", "run", "device", "errors", "results"])
+def test_what_every_pytest_run_loads_is_light(name: str) -> None:
+    import sys
+
+    for imported in imports(PACKAGE / f"{name}.py", top_only=True):
+        assert imported in PLUGIN_MAY_IMPORT or imported.split(".")[0] in sys.stdlib_module_names, imported
+
+
+def test_every_module_has_a_layer() -> None:
+    assert {top_name(path) for path in MODULES} == set().union(*LAYERS)
