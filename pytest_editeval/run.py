@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_editeval.device import check_device, resolve_device
+from pytest_editeval.device import check_device
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.results import CheckResult
 
@@ -152,8 +152,13 @@ class EditRun:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
-        """The controller learns which checks there are."""
+        """The controller, which collects nothing itself, learns which checks there are, and prints the header."""
+        first = not self._checks
         self._note_checks(ids)
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if first and self._checks and reporter is not None and self.config.get_verbosity() >= 0:
+            for line in self._header():
+                reporter.write_line(line)
 
     def _note_checks(self, nodeids: Sequence[str]) -> None:
         self._checks.update(nodeid for nodeid in nodeids if self._is_edit_node(nodeid))
@@ -170,8 +175,7 @@ class EditRun:
     def _header(self) -> list[str]:
         from pytest_editeval.reports.header import header_lines
 
-        device = self.device if self.device != "auto" else resolve_device("auto")
-        return header_lines(self.profile, device)
+        return header_lines(self.profile, self.device)
 
     # Results
 

@@ -17,6 +17,7 @@ def test_outcomes(project: Project, options: tuple[str, ...]) -> None:
     assert result.ret == 1
     result.stdout.fnmatch_lines_random(
         [
+            "editeval: profile tiny · device cpu · CLIP *",
             "*a.edit.yaml::same::region_emd*PASSED*" if not options else "*PASSED*a.edit.yaml::same::region_emd*",
             "*region_emd*↓*4*2*2*0*0*",
             "*dinov3_structure_similarity*↑*2*1*0*1*0*",

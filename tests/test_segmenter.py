@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+import checkpoints
 import oracle
 from conftest import picture
 from pytest_editeval import SAMSegmenter
+from pytest_editeval.errors import CheckpointError
 from pytest_editeval.regions import clip_box
 from pytest_editeval.results import Reason, SoftFailure
 from pytest_editeval.vision.objects import cut_out, pad_to_square
@@ -220,3 +222,20 @@ def test_padding_centres_by_hand() -> None:
     assert padded[:, 0, 0].tolist() == [7, 50, 50, 7]
     with pytest.raises(ValueError, match="empty crop"):
         pad_to_square(np.zeros((0, 3, 3), np.uint8), 4)
+
+
+def test_a_wrong_model_type_is_found_though_the_file_is_loaded_already(models: Path) -> None:
+    path = str(models / "sam.pth")
+    loaded = SAMSegmenter(model_path=path, device="cpu")
+    loaded.embed(picture(1))
+    with pytest.raises(CheckpointError, match=r"is no vit_b: its encoder is \d+ wide, vit_b is 768"):
+        SAMSegmenter(model_path=path, model_type="vit_b", device="cpu").embed(picture(1))
+
+
+def test_a_file_that_changed_is_loaded_again(tmp_path: Path) -> None:
+    path = checkpoints.make_sam_pth(tmp_path / "sam.pth", seed=0)
+    first = SAMSegmenter(model_path=str(path), device="cpu")
+    before = first.embed(picture(1)).tensors[0]
+    checkpoints.make_sam_pth(tmp_path / "sam.pth", seed=1)
+    second = SAMSegmenter(model_path=str(path), device="cpu")
+    assert not np.array_equal(second.embed(picture(1)).tensors[0], before)

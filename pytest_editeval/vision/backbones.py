@@ -97,8 +97,7 @@ class Backbone(ABC):
     @cached_property
     def model(self) -> nn.Module:
         """The network; loaded on first use, and shared by all backbones of the process with these settings."""
-        key = f"{self.model_path}|{self._model_class().__name__}|{self.device}|{self.dtype}"
-        return shared_model(key, self._load, self.device, self.dtype)
+        return shared_model(self._model_class().__name__, self.model_path, self.device, self.dtype, self._load)
 
     @cached_property
     def processor(self) -> Any:

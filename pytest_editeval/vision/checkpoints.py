@@ -222,6 +222,14 @@ def checkpoint_files(model_path: str) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.name in names) + weights
 
 
+def signature(model_path: str) -> str:
+    """Sizes and times of a local checkpoint's files: another value when they have changed."""
+    if not is_local(model_path):
+        return ""
+    found = [(file.name, file.stat()) for file in checkpoint_files(model_path)]
+    return digest_of({name: (stat.st_size, stat.st_mtime_ns) for name, stat in found})
+
+
 def digest_of(parts: Mapping[str, object]) -> str:
     """Short digest of named parts, the same whatever their order."""
     text = json.dumps(parts, sort_keys=True, default=str)

@@ -12,15 +12,19 @@ import transformers
 from torch import nn
 
 from pytest_editeval.errors import CheckpointError, EditEvalError
-from pytest_editeval.vision.checkpoints import from_hub
+from pytest_editeval.vision.checkpoints import from_hub, signature
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 _loaded: WeakValueDictionary[str, nn.Module] = WeakValueDictionary()
 
 
-def shared_model(key: str, load: Callable[[], nn.Module], device: str, dtype: str) -> nn.Module:
-    """The loaded network for `key`, in evaluation mode on the device; loaded once while anybody holds it."""
+def shared_model(kind: str, model_path: str, device: str, dtype: str, load: Callable[[], nn.Module]) -> nn.Module:
+    """The loaded network, in evaluation mode on the device; loaded once while anybody holds it.
+
+    A checkpoint whose files on disk have changed in between is another one.
+    """
+    key = f"{kind}|{model_path}|{device}|{dtype}|{signature(model_path)}"
     model = _loaded.get(key)
     if model is None:
         check_available(device)

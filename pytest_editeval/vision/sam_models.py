@@ -39,8 +39,11 @@ class SegmentAnythingFile:
     """A `Sam` of the segment-anything package, its sizes read from the weights of a `.pth` file."""
 
     def __init__(self, path: Path, model_type: str | None, device: str, dtype: str) -> None:
-        key = f"{path}|segment-anything|{device}|{dtype}"
-        self.model = cast(Sam, shared_model(key, lambda: load_sam(path, model_type), device, dtype))
+        self.model = cast(Sam, shared_model("segment-anything", str(path), device, dtype, lambda: load_sam(path)))
+        width = self.model.image_encoder.patch_embed.proj.out_channels
+        if model_type is not None and width != (expected := MODEL_TYPES[model_type]):
+            what = f"its encoder is {width} wide, {model_type} is {expected}"
+            raise CheckpointError(f"{display_path(path)} is no {model_type}: {what}")
         # segment-anything encodes prompts in float32 whatever the weights are; only the image encoder is costly.
         self.model.prompt_encoder.float()
         self.model.mask_decoder.float()
@@ -78,8 +81,8 @@ class TransformersSam:
         self.sam2 = read_config(model_path)["model_type"].startswith("sam2")
         model_class = transformers.Sam2Model if self.sam2 else transformers.SamModel
         processor_class = transformers.Sam2Processor if self.sam2 else transformers.SamProcessor
-        key = f"{model_path}|{model_class.__name__}|{device}|{dtype}"
-        self.model: Any = shared_model(key, lambda: load_transformers(model_class, model_path), device, dtype)
+        load = partial(load_transformers, model_class, model_path)
+        self.model: Any = shared_model(model_class.__name__, model_path, device, dtype, load)
         self.processor = from_hub(
             model_path, lambda: processor_class.from_pretrained(model_path, trust_remote_code=False)
         )
@@ -106,18 +109,13 @@ class TransformersSam:
         return masks.numpy().astype(bool), output.iou_scores[0].float().cpu().numpy()
 
 
-def load_sam(path: Path, model_type: str | None = None) -> nn.Module:
+def load_sam(path: Path) -> nn.Module:
     """A `Sam` with the sizes and weights of a segment-anything `.pth` file, float32 on the CPU.
 
-    Only tensors are read from the file (`weights_only`). `CheckpointError` when it is damaged, another format, or
-    contradicts `model_type`.
+    Only tensors are read from the file (`weights_only`). `CheckpointError` when it is damaged or another format.
     """
     name = display_path(path)
     weights = _read_weights(path)
-    width = weights["image_encoder.patch_embed.proj.weight"].shape[0]
-    if model_type is not None and width != MODEL_TYPES[model_type]:
-        expected = MODEL_TYPES[model_type]
-        raise CheckpointError(f"{name} is no {model_type}: its encoder is {width} wide, {model_type} is {expected}")
     try:
         model = build_sam(weights)
     except (KeyError, ValueError, RuntimeError, IndexError) as error:
