@@ -1,0 +1,240 @@
+"""Training pictures: where they come from, how they are cached, how scenes are made.
+
+Only three kinds of material are used: public domain clip art (Debian package openclipart-png),
+the glyphs of Noto Color Emoji (OFL) and ten photographs under CC-BY-4.0 or CC0-1.0 (Debian package
+lomiri-wallpapers-16.04).  Everything else is drawn here.  See LICENSES.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Array = NDArray[np.uint8]
+Rng = np.random.Generator
+
+CLIPART = Path("/usr/share/openclipart/png")
+EMOJI_FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
+PHOTO_DIR = Path("/usr/share/backgrounds")
+# The package also holds CC-BY-SA pictures; only these are CC-BY-4.0 or CC0-1.0.
+PHOTOS = (
+    "Picture_0B_by_freespace.jpg",
+    "Picture_1A_by_freespace.jpg",
+    "Wine_by_Jakkub_Mede.jpg",
+    "aitzgorri_by_Aitzol_Berasategi.jpg",
+    "friends_by_Aitzol_Berasategi.jpg",
+    "life_by_Aitzol_Berasategi.jpg",
+    "picosdeeuropa_by_Aitzol_Berasategi.jpg",
+    "seeding_by_Clements_Engelhardt.jpg",
+    "sunset_by_Aitzol_Berasategi.jpg",
+    "umang_by_Abhishek_Mudgal.jpg",
+)
+EMOJI_RANGES = ((0x1F300, 0x1F650), (0x1F680, 0x1F700), (0x1F900, 0x1FA00), (0x1FA70, 0x1FB00))
+# Flags, playing cards and patterns come in hundreds of near copies and are no "objects".
+SKIPPED_FOLDERS = ("flags", "cards", "patterns")
+
+CUTOUT = 160
+PHOTO_SIDE = 1800
+LARGEST = 12_000_000
+HELD_OUT_EVERY = 12
+
+
+def square_cutout(picture: Image.Image) -> Array | None:
+    """The picture's opaque part, centred on a transparent square; None if it is no object."""
+    rgba = picture.convert("RGBA")
+    box = rgba.getchannel("A").point(lambda a: 255 if a > 24 else 0).getbbox()
+    if box is None or min(box[2] - box[0], box[3] - box[1]) < 40:
+        return None
+    rgba = rgba.crop(box)
+    scale = CUTOUT / max(rgba.size)
+    size = (max(1, round(rgba.width * scale)), max(1, round(rgba.height * scale)))
+    rgba = rgba.resize(size, Image.Resampling.BICUBIC)
+    solid = float((np.asarray(rgba.getchannel("A")) > 127).mean())
+    # Line drawings have no inside to segment; full rectangles teach only "fill the box".
+    if not 0.25 < solid < 0.97 or min(size) < 24:
+        return None
+    out = Image.new("RGBA", (CUTOUT, CUTOUT))
+    out.paste(rgba, ((CUTOUT - size[0]) // 2, (CUTOUT - size[1]) // 2))
+    return np.asarray(out)
+
+
+def _emoji() -> list[Array]:
+    font = ImageFont.truetype(str(EMOJI_FONT), 109)
+    found = []
+    for first, last in EMOJI_RANGES:
+        for code in range(first, last):
+            canvas = Image.new("RGBA", (136, 128))
+            ImageDraw.Draw(canvas).text((0, 0), chr(code), font=font, embedded_color=True)
+            cutout = square_cutout(canvas)
+            if cutout is not None:
+                found.append(cutout)
+    return found
+
+
+def _clipart() -> list[Array]:
+    found = []
+    for path in sorted(CLIPART.rglob("*.png")):
+        if any(part in SKIPPED_FOLDERS for part in path.parts):
+            continue
+        try:
+            with Image.open(path) as picture:
+                if picture.width * picture.height > LARGEST:
+                    continue
+                cutout = square_cutout(picture)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            continue
+        if cutout is not None:
+            found.append(cutout)
+    return found
+
+
+def _distinct(cutouts: list[Array]) -> list[Array]:
+    """Drop near copies, which would be false negatives of instance discrimination."""
+    seen: set[bytes] = set()
+    kept = []
+    for cutout in cutouts:
+        small = cv2.resize(cutout, (6, 6), interpolation=cv2.INTER_AREA) // 40
+        key = hashlib.sha256(small.tobytes()).digest()
+        if key not in seen:
+            seen.add(key)
+            kept.append(cutout)
+    return kept
+
+
+def build_cache(work: Path) -> None:
+    """Decode everything once; the training runs only map these files into memory."""
+    work.mkdir(parents=True, exist_ok=True)
+    cutouts = np.stack(_distinct(_clipart() + _emoji()))
+    np.save(work / "cutouts.npy", cutouts)
+    for name in PHOTOS:
+        with Image.open(PHOTO_DIR / name) as picture:
+            rgb = picture.convert("RGB")
+        rgb.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
+        np.save(work / f"photo-{Path(name).stem}.npy", np.asarray(rgb))
+    print(f"{len(cutouts)} cut-outs, {len(PHOTOS)} photographs in {work}")
+
+
+class Pictures:
+    """Random backgrounds, objects and scenes from the cache."""
+
+    def __init__(self, work: Path, *, held_out: bool = False) -> None:
+        cutouts = np.load(work / "cutouts.npy", mmap_mode="r")
+        numbers = np.arange(len(cutouts))
+        self.cutouts: Array = cutouts
+        self.numbers = numbers[(numbers % HELD_OUT_EVERY == 0) == held_out]
+        self.photos: list[Array] = [
+            np.load(work / f"photo-{Path(name).stem}.npy", mmap_mode="r") for name in PHOTOS
+        ]
+
+    def texture(self, rng: Rng, height: int, width: int) -> Array:
+        """Coloured noise of several octaves, sometimes laid over by stripes."""
+        out = np.zeros((height, width, 3), np.float32) + rng.uniform(0, 1, 3).astype(np.float32)
+        for cells in (2, 5, 12, 40):
+            grid = rng.normal(0, rng.uniform(0, 0.25), (cells, cells, 1)).astype(np.float32)
+            tint = rng.normal(0, 0.6, 3).astype(np.float32) + 0.6
+            noise = cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+            out += noise[..., None] * tint
+        if rng.random() < 0.4:
+            yy, xx = np.mgrid[:height, :width].astype(np.float32)
+            angle, wave = rng.uniform(0, np.pi), rng.uniform(5, 60)
+            stripes = np.sin((xx * np.cos(angle) + yy * np.sin(angle)) * 2 * np.pi / wave)
+            if rng.random() < 0.5:
+                stripes = np.sign(stripes)
+            tint = rng.normal(0, 0.2, 3).astype(np.float32)
+            out += stripes.astype(np.float32)[..., None] * tint
+        return (np.clip(out, 0, 1) * 255).astype(np.uint8)
+
+    def background(self, rng: Rng, height: int, width: int, texture: float = 0.15) -> Array:
+        """A random rectangle of a photograph, or with chance `texture` a drawn texture."""
+        if rng.random() < texture:
+            return self.texture(rng, height, width)
+        photo = self.photos[rng.integers(len(self.photos))]
+        full_h, full_w = photo.shape[:2]
+        part = float(np.exp(rng.uniform(np.log(0.15), 0)))
+        scale = min(full_h / height, full_w / width) * part
+        h, w = max(8, int(height * scale)), max(8, int(width * scale))
+        top, left = rng.integers(full_h - h + 1), rng.integers(full_w - w + 1)
+        crop = np.ascontiguousarray(photo[top : top + h, left : left + w])
+        method = cv2.INTER_AREA if scale > 1 else cv2.INTER_CUBIC
+        crop = np.asarray(cv2.resize(crop, (width, height), interpolation=method), np.uint8)
+        return np.ascontiguousarray(crop[:, ::-1]) if rng.random() < 0.5 else crop
+
+    def blob(self, rng: Rng) -> Array:
+        """A smooth random outline filled with a photograph: an object without clip art's look."""
+        angles = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+        radius = np.ones_like(angles)
+        for k in range(2, 7):
+            radius += rng.normal(0, 0.45 / k) * np.cos(k * angles + rng.uniform(0, 2 * np.pi))
+        radius = np.clip(radius, 0.25, None)
+        aspect = np.exp(rng.uniform(-0.6, 0.6))
+        points = np.stack([radius * np.cos(angles) * aspect, radius * np.sin(angles)], 1)
+        points -= points.min(0)
+        points *= (CUTOUT - 2) / points.max()
+        alpha = np.zeros((CUTOUT, CUTOUT), np.uint8)
+        cv2.fillPoly(alpha, [points.astype(np.int32)], 255)
+        rgb = self.background(rng, CUTOUT, CUTOUT, texture=0.3)
+        return np.dstack([rgb, alpha])
+
+    def object(self, rng: Rng, blobs: float = 0.3) -> Array:
+        """A cut-out (square RGBA), now and then a blob, or clip art with a photo's texture."""
+        if rng.random() < blobs:
+            return self.blob(rng)
+        rgba = np.array(self.cutouts[self.numbers[rng.integers(len(self.numbers))]])
+        if rng.random() < blobs / 2:
+            photo = self.background(rng, CUTOUT, CUTOUT).astype(np.float32)
+            mix = rng.uniform(0.5, 1)
+            rgba[..., :3] = (rgba[..., :3] * (1 - mix) + photo * mix).astype(np.uint8)
+        return rgba
+
+
+def warp(rgba: Array, matrix: NDArray[np.float32], height: int, width: int) -> Array:
+    """Affine placement of a cut-out on an empty canvas, without dark fringes at its edge."""
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    pre = np.dstack([rgba[..., :3] * alpha, rgba[..., 3:]]).astype(np.uint8)
+    return np.asarray(cv2.warpAffine(pre, matrix, (width, height), flags=cv2.INTER_LINEAR))
+
+
+def placement(
+    rng: Rng, size: float, centre: tuple[float, float], turn: float, flip: bool
+) -> NDArray[np.float32]:
+    """The affine matrix that puts a cut-out of `size` pixels around `centre`."""
+    scale = size / CUTOUT
+    angle = rng.uniform(-turn, turn)
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    sign = -1.0 if flip else 1.0
+    half = CUTOUT / 2
+    return np.array(
+        [
+            [sign * cos, -sin, centre[0] - half * (sign * cos - sin)],
+            [sign * sin, cos, centre[1] - half * (sign * sin + cos)],
+        ],
+        np.float32,
+    )
+
+
+def paste(canvas: Array, layer: Array) -> Array:
+    """Lay a premultiplied RGBA layer over a canvas of the same size."""
+    keep = 255 - layer[..., 3:].astype(np.uint16)
+    return (layer[..., :3] + (canvas * keep // 255)).clip(0, 255).astype(np.uint8)
+
+
+def reencode(picture: Array, quality: int) -> Array:
+    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Decode the training pictures into a cache.")
+    parser.add_argument("--work", type=Path, default=Path("build/training"))
+    build_cache(parser.parse_args().work)
+
+
+if __name__ == "__main__":
+    main()

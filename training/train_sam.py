@@ -1,0 +1,208 @@
+"""Train the small Segment Anything network: box prompt in, three masks and their quality out."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import cv2
+import numpy as np
+import torch
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+)
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common import Rng, Run, half, options, recolour, to_tensor
+from data import Array, Pictures, paste, placement, reencode, warp
+
+SIDE = 256
+GRID = 16
+BATCH = 12
+PROMPTS = 3
+
+
+def build_sam() -> Sam:
+    """Segment Anything's own modules in small sizes; head_dim 32, so four encoder heads."""
+    torch.manual_seed(0)
+    return Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=SIDE,
+            patch_size=SIDE // GRID,
+            embed_dim=128,
+            depth=6,
+            num_heads=4,
+            mlp_ratio=4,
+            out_chans=64,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=8,
+            global_attn_indexes=(2, 5),
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=64,
+            image_embedding_size=(GRID, GRID),
+            input_image_size=(SIDE, SIDE),
+            mask_in_chans=16,
+        ),
+        mask_decoder=MaskDecoder(
+            num_multimask_outputs=3,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=64, mlp_dim=256, num_heads=8),
+            transformer_dim=64,
+            iou_head_depth=3,
+            iou_head_hidden_dim=64,
+        ),
+    )
+
+
+def decode(sam: Sam, features: Tensor, boxes: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+    """Low-resolution mask logits and quality for boxes of several pictures at once.
+
+    MaskDecoder.predict_masks repeats one picture's features for all its prompts; here each prompt
+    names its picture, so that one call serves the batch.  Weights and results are the same.
+    """
+    head = sam.mask_decoder
+    sparse, dense = sam.prompt_encoder(points=None, boxes=boxes, masks=None)
+    tokens = torch.cat([head.iou_token.weight, head.mask_tokens.weight])
+    tokens = torch.cat([tokens.expand(len(boxes), -1, -1), sparse], 1)
+    place = sam.prompt_encoder.get_dense_pe().expand(len(boxes), -1, -1, -1)
+    picture = features[owner] + dense
+    hidden, picture = head.transformer(picture, place, tokens)
+    picture = picture.transpose(1, 2).reshape(len(boxes), -1, GRID, GRID)
+    upscaled = head.output_upscaling(picture)
+    weights = [m(hidden[:, 1 + i]) for i, m in enumerate(head.output_hypernetworks_mlps)]
+    masks = torch.einsum("bkc,bchw->bkhw", torch.stack(weights, 1), upscaled)
+    quality = head.iou_prediction_head(hidden[:, 0])
+    return masks[:, 1:], quality[:, 1:]
+
+
+def scene(pictures: Pictures, rng: Rng) -> tuple[Array, list[Array]]:
+    """A background with one to four objects, and the visible mask of each."""
+    # SAM scales the longer side to the input and pads the rest, so scenes come in both shapes.
+    short = SIDE if rng.random() < 0.3 else int(rng.integers(140, SIDE))
+    height, width = (SIDE, short) if rng.random() < 0.5 else (short, SIDE)
+    canvas = pictures.background(rng, height, width)
+    masks: list[Array] = []
+    for _ in range(rng.integers(1, 5)):
+        size = float(np.exp(rng.uniform(np.log(36), np.log(min(height, width) * 1.1))))
+        centre = (rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height)
+        matrix = placement(rng, size, centre, 0.5, bool(rng.random() < 0.5))
+        rgba = pictures.object(rng, blobs=0.4)
+        tone = recolour(to_tensor([rgba[..., :3]]), rng, 0.4)[0].permute(1, 2, 0).numpy() * 255
+        layer = warp(np.dstack([tone.astype(np.uint8), rgba[..., 3]]), matrix, height, width)
+        if rng.random() < 0.5:
+            # Real contours are not pixel sharp, and a hard edge would be the only clue learned.
+            soft = cv2.GaussianBlur(layer, (0, 0), rng.uniform(0.4, 1.6))
+            layer = np.asarray(soft, np.uint8)
+        mask = (layer[..., 3] > 127).astype(np.uint8)
+        masks = [m * (1 - mask) for m in masks] + [mask]
+        canvas = paste(canvas, layer)
+    kind = rng.random()
+    if kind < 0.3:
+        canvas = reencode(canvas, int(rng.integers(40, 95)))
+    elif kind < 0.5:
+        noise = rng.normal(0, rng.uniform(2, 12), canvas.shape)
+        canvas = (canvas + noise).clip(0, 255).astype(np.uint8)
+    return canvas, [m for m in masks if m.sum() > 120]
+
+
+def jittered_box(mask: Array, rng: Rng) -> list[float]:
+    ys, xs = np.nonzero(mask)
+    x0, y0, x1, y1 = float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1)
+    w, h = x1 - x0, y1 - y0
+    d = rng.normal(0, 0.06, 4).clip(-0.15, 0.15) + np.array([-0.02, -0.02, 0.02, 0.02])
+    top, right = mask.shape
+    return [
+        float(np.clip(x0 + d[0] * w, 0, right)),
+        float(np.clip(y0 + d[1] * h, 0, top)),
+        float(np.clip(x1 + d[2] * w, 0, right)),
+        float(np.clip(y1 + d[3] * h, 0, top)),
+    ]
+
+
+def batch(
+    pictures: Pictures, rng: Rng, size: int = BATCH
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Padded pictures (0..255), boxes, true masks at a quarter, valid area, and who owns a box."""
+    images = torch.zeros(size, 3, SIDE, SIDE)
+    valid = torch.zeros(size, SIDE // 4, SIDE // 4)
+    boxes, goals, owner = [], [], []
+    for i in range(size):
+        masks: list[Array] = []
+        while not masks:
+            canvas, masks = scene(pictures, rng)
+        h, w = canvas.shape[:2]
+        images[i, :, :h, :w] = torch.from_numpy(canvas).permute(2, 0, 1).float()
+        valid[i, : (h + 3) // 4, : (w + 3) // 4] = 1
+        for k in rng.permutation(len(masks))[:PROMPTS]:
+            full = np.zeros((SIDE, SIDE), np.float32)
+            full[:h, :w] = masks[k]
+            goals.append(cv2.resize(full, (SIDE // 4, SIDE // 4), interpolation=cv2.INTER_AREA))
+            boxes.append(jittered_box(masks[k], rng))
+            owner.append(i)
+    return (
+        images,
+        torch.tensor(boxes),
+        torch.from_numpy(np.stack(goals)),
+        valid,
+        torch.tensor(owner),
+    )
+
+
+def encode(sam: Sam, images: Tensor, valid: Tensor) -> Tensor:
+    """Normalise as Sam.preprocess does: the padding is zero after normalisation."""
+    x = (images - sam.pixel_mean) / sam.pixel_std
+    area = F.interpolate(valid[:, None], size=(SIDE, SIDE))
+    features: Tensor = sam.image_encoder(x * area)
+    return features
+
+
+def losses(masks: Tensor, goals: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Focal plus dice loss of each proposal, and its true IoU."""
+    goal, area = goals[:, None].expand_as(masks), valid[:, None]
+    bce = F.binary_cross_entropy_with_logits(masks, goal, reduction="none")
+    p = masks.sigmoid()
+    miss = (p - goal).abs()
+    # Per object pixel: averaged over the picture, "nothing anywhere" would be a good answer.
+    size = goal.sum((-1, -2)) + 4
+    focal = (bce * miss.square() * area).sum((-1, -2)) / size
+    p = p * area
+    dice = 1 - (2 * (p * goal).sum((-1, -2)) + 1) / ((p + goal).sum((-1, -2)) + 1)
+    hard, true = (masks > 0) & (area > 0), goal > 0.5
+    union = (hard | true).sum((-1, -2)).clamp(min=1)
+    iou = (hard & true).sum((-1, -2)) / union
+    return 2 * focal + dice, iou.detach()
+
+
+def main() -> None:
+    args = options("Train the small SAM.", minutes=50, output="sam")
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(1)
+    sam = build_sam()
+    pictures = Pictures(args.work)
+    run = Run("sam", args, sam, rate=8e-4, decay=0.02)
+    while run.part < 1 and not args.export_only:
+        images, boxes, goals, valid, owner = batch(pictures, run.rng)
+        masks, quality = decode(sam, encode(sam, images, valid), boxes, owner)
+        loss, iou = losses(masks, goals, valid[owner])
+        best = loss.min(1)
+        # A little of the mean keeps the proposals that never win from dying out.
+        mask_loss = best.values.mean() + 0.1 * loss.mean()
+        rated = F.mse_loss(quality, iou)
+        chosen = iou.gather(1, quality.argmax(1, keepdim=True))
+        run.update(
+            mask_loss + rated,
+            {"mask": mask_loss.item(), "iou": chosen.mean().item()}
+            | {"best": iou.max(1).values.mean().item(), "rating": rated.item()},
+        )
+    args.output.mkdir(parents=True, exist_ok=True)
+    torch.save(half(sam), args.output / "sam.pth")
+    print(f"{run.step} steps in {run.spent / 60:.1f} min, written to {args.output}")
+
+
+if __name__ == "__main__":
+    main()
