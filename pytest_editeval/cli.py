@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from collections.abc import Sequence
 
 from pytest_editeval import __version__
@@ -17,7 +19,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("schema", help="print the JSON Schema of *.edit.yaml files, for completion in an editor")
     commands.add_parser("metrics", help="list the metrics: direction, pipe, usual scope, what they measure")
     command = parser.parse_args(arguments).command
-    print(_schema() if command == "schema" else _metrics())
+    try:
+        print(_schema() if command == "schema" else _metrics(), flush=True)
+    except BrokenPipeError:  # the reader, `head` for instance, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
     return 0
 
 

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from pytest_editeval.errors import ConfigError, Position, known_names, unknown
+from pytest_editeval.device import check_device
+from pytest_editeval.errors import ConfigError, EditEvalError, Position, known_names, unknown
 from pytest_editeval.references import BASE, Resolver, Source, Value, read_source
 from pytest_editeval.registry import PATCH_MASK_THRESHOLD, PIPES, WHITE, Color, MetricSpec, Scope, get_metric, metrics
 from pytest_editeval.validation import ColorField, PatchThreshold, Settings, no_boolean, problems
@@ -239,7 +240,7 @@ class _Reader:
         return PipeSettings(
             pipe_name=spec.pipe_name,
             model_path=_model_path(merged.get("model_path")),
-            device=_device(pipe.device),
+            device=_device(pipe.device, merged.get("device")),
             fit=pipe.fit,
             input_size=pipe.input_size,
             dtype=pipe.dtype,
@@ -250,7 +251,8 @@ class _Reader:
         if "model_cfg" in value.data:
             self.notice(value.data["model_cfg"].key, "'model_cfg' is ignored")
         path = _model_path(value.data.get("model_path"))
-        return SamSettings(path, sam.model_type, _device(sam.device), sam.dtype) if path else None
+        device = _device(sam.device, value.data.get("device"))
+        return SamSettings(path, sam.model_type, device, sam.dtype) if path else None
 
 
 _Model = TypeVar("_Model", bound=Settings)
@@ -277,5 +279,11 @@ def _model_path(value: Value | None) -> str | None:
     return os.path.normpath(value.position.path.parent.absolute() / text)  # links keep their names
 
 
-def _device(name: str | None) -> str | None:
+def _device(name: str | None, value: Value | None) -> str | None:
+    if name is None or value is None:
+        return None
+    try:
+        check_device(name)
+    except EditEvalError as error:
+        raise ConfigError(value.position, str(error)) from None
     return None if name == "auto" else name

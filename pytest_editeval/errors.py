@@ -6,6 +6,7 @@ what was found and what is allowed, in one line (a second line may help).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -68,6 +69,7 @@ class ConfigError(LocatedError):
 
 def display_path(path: Path) -> str:
     """`path` as a user would type it: relative to the working directory where it lies below it."""
+    path = Path(os.path.normpath(path))
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

@@ -168,7 +168,7 @@ class Resolver:
         place, position, raw = (id(source), path), source.document.position(path), source.raw(path)
         if place in trail:
             cycle = [*list(trail.values())[list(trail).index(place) :], raw]
-            raise ConfigError(position, "circular reference: " + " -> ".join(cycle))
+            raise ConfigError(position, "circular reference: " + " -> ".join(map(_one_line, cycle)))
         self.values += 1
         self.limit(position, depth)
         return _Text(self, source, position, {**trail, place: raw}, depth + 1)
@@ -229,7 +229,7 @@ class _Text:
             return str(value.data).lower()
         if isinstance(value.data, str | int | float | datetime.date):
             return str(value.data)
-        raise ConfigError(self.position, f"{reference} is not text, so it cannot stand inside a longer text")
+        raise ConfigError(self.position, f"{_one_line(reference)} is not text, so it cannot stand inside a longer text")
 
     def follow(self, reference: str) -> Value:
         name = reference[2:-1].strip()
@@ -237,7 +237,7 @@ class _Text:
             return self.variable(name.removeprefix("env").removeprefix(":"))
         if "${" in name:
             hint = "only the default of an environment variable may hold one"
-            raise ConfigError(self.position, f"a reference inside a reference: {reference}", hint)
+            raise ConfigError(self.position, f"a reference inside a reference: {_one_line(reference)}", hint)
         source, path = self.find(reference, name.split("."))
         return self.resolver.resolve(source, path, self.trail, self.depth)
 
@@ -248,7 +248,7 @@ class _Text:
         if name in self.resolver.environment:
             return Value(self.resolver.environment[name], self.position, self.position, from_environment=True)
         if not colon:
-            hint = f"set it, or give a default: ${{env:{name}:DEFAULT}}"
+            hint = f"set it, or give a default: ${{env:{_one_line(name)}:DEFAULT}}"
             raise ConfigError(self.position, f"environment variable {name!r} is not set", hint)
         self.resolver.limit(self.position, self.depth)
         inner = replace(self, depth=self.depth + 1)
@@ -256,7 +256,7 @@ class _Text:
 
     def find(self, reference: str, names: list[str]) -> tuple[Source, DataPath]:
         """The place that dotted `names` lead to, through other references where they stand on the way."""
-        reached, missing = -1, ConfigError(self.position, f"reference {reference} leads nowhere")
+        reached, missing = -1, ConfigError(self.position, f"reference {_one_line(reference)} leads nowhere")
         for scope in self.source.scopes():
             place: tuple[Source, DataPath] = scope, ()
             for index, name in enumerate(names):
@@ -287,6 +287,11 @@ class _Text:
         data = source.raw(path)
         names = [key for key in data if isinstance(key, str) and key != BASE] if isinstance(data, dict) else []
         known = sorted({*names, *(source.bases if not path else ())})
-        where = f"in '{'.'.join(parents)}', " if parents else ""
+        where = f"in '{_one_line('.'.join(parents))}', " if parents else ""
         hint = known_names(known) if known else None
-        return ConfigError(self.position, f"reference {reference}: {where}{unknown('name', name, known)}", hint)
+        message = f"reference {_one_line(reference)}: {where}{unknown('name', name, known)}"
+        return ConfigError(self.position, message, hint)
+
+
+def _one_line(reference: str) -> str:
+    return " ".join(reference.split())

@@ -6,6 +6,7 @@ itself, gathers; nothing but plain data goes from one to the other.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -30,13 +31,18 @@ SOFT_FAILURES = ("xfail", "fail")
 CACHE_MODES = ("readwrite", "read", "off")
 DEFAULT_FILES = ["*.edit.yaml", "*.edit.yml"]
 NAMES_SHOWN = 10
+DRY_RUNS = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test", "cacheshow")
 
 
 @dataclass(frozen=True)
 class Headline:
-    """What pytest's short summary and JUnit show of a failure."""
+    """What pytest's short summary and JUnit show of a failure, and, after its place, `--tb=line`."""
 
     message: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.place else self.message
 
 
 @dataclass(frozen=True)
@@ -45,13 +51,15 @@ class Explanation:
 
     text: str
     reprcrash: Headline
+    shown: bool = True
 
     def __str__(self) -> str:
         return self.text
 
     def toterminal(self, writer: Any) -> None:
         """Print it, as pytest prints a traceback."""
-        writer.line(self.text)
+        if self.shown:
+            writer.line(self.text)
 
 
 class EditRun:
@@ -69,6 +77,7 @@ class EditRun:
         self._checks: set[str] = set()
         self._mistakes = 0
         self._other_errors = 0
+        self._results_error: str | None = None
         self._config_path = self._setting("config")
         results_path = self._setting("results")
         self._results_path = Path(results_path) if results_path else None
@@ -111,6 +120,10 @@ class EditRun:
         """The profile's pipes; making one checks its settings, its weights are loaded later."""
         from pytest_editeval.scoring.pool import PipePool
 
+        if self.is_worker:
+            from pytest_editeval.vision.loading import share_cores
+
+            share_cores(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
         return PipePool(self.profile, self.device)
 
     @cached_property
@@ -142,7 +155,7 @@ class EditRun:
         self._mistakes += 1
         if not self.is_worker:
             text = str(report.longrepr)
-            report.longrepr = Explanation(text, Headline(text.split("\n", 1)[0]))  # type: ignore[assignment]
+            report.longrepr = self._explained(text, text.split("\n", 1)[0])
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """A mistake in one edit case does not stop the others; any other collection error stops the run as ever."""
@@ -188,6 +201,7 @@ class EditRun:
         error = call.excinfo.value if call.excinfo is not None else None
         if isinstance(error, EditEvalError):
             report.longrepr = str(error)
+            report.editeval_explained = True  # type: ignore[attr-defined]
         attach = getattr(item, "attach_result", None)
         if attach is not None:
             attach(report, error)
@@ -206,13 +220,18 @@ class EditRun:
             self.results.append(result)
             self.encoded.update(getattr(report, "editeval_encoded", {}))
             if isinstance(report.longrepr, str):
-                report.longrepr = Explanation(report.longrepr, Headline(headline(result)))  # type: ignore[assignment]
+                report.longrepr = self._explained(report.longrepr, headline(result), f"{result.file}:{result.line}")
                 self._failed.append(report)
-        elif report.failed and isinstance(report.longrepr, str):
-            report.longrepr = Explanation(report.longrepr, Headline(report.longrepr.splitlines()[0]))  # type: ignore[assignment]
+        elif getattr(report, "editeval_explained", False):
+            text = str(report.longrepr)
+            report.longrepr = self._explained(text, text.split("\n", 1)[0])
+
+    def _explained(self, text: str, message: str, place: str = "") -> Any:
+        # `--tb=line` prints the headline itself, after what this prints.
+        return Explanation(text, Headline(message, place), shown=self.config.getoption("tbstyle", "auto") != "line")
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the results file, and the properties of the JUnit suite."""
         if "store" in self.__dict__ and self.store is not None:
             self.store.prune()
@@ -221,13 +240,16 @@ class EditRun:
         for report in self._failed:
             # The failures that are printed next are headed by this: a node id can be given to pytest again.
             report.location = (*report.location[:2], report.nodeid)
-        if self._results_path is not None:
+        if self._results_path is not None and not self._is_dry_run():
             from pytest_editeval.reports.table import write_results
 
             try:
                 write_results(self._results_path, self.results)
             except OSError as error:
-                raise pytest.UsageError(f"editeval: --editeval-results {self._results_path}: {error}") from None
+                # Raised here, it would take the summary and JUnit's file with it.
+                self._results_error = f"editeval: --editeval-results {self._results_path}: {error}"
+                if session.exitstatus == pytest.ExitCode.OK:
+                    session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if self.results:
             from pytest_editeval.reports.junit import suite_properties
 
@@ -239,17 +261,26 @@ class EditRun:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table per metric, and the checks that were not scored, by name."""
-        if self.is_worker or not (self.results or self._checks) or self.config.getoption("collectonly"):
+        if self.is_worker:
+            return
+        if self._results_error is not None:
+            terminalreporter.write_line(f"ERROR: {self._results_error}", red=True)
+        if not (self.results or self._checks) or self._is_dry_run():
             return
         from pytest_editeval.reports.summary import summary_lines
 
-        terminalreporter.section("edit scores", "─")
-        for line in summary_lines(self.results, self.encoded):
-            terminalreporter.write_line(line)
+        terminalreporter.write_sep("─", "edit scores")
+        if self.results:
+            for line in summary_lines(self.results, self.encoded):
+                terminalreporter.write_line(line)
         for line in self._not_scored():
             terminalreporter.write_line(line, yellow=True)
-        if self._results_path is not None:
+        if self._results_path is not None and self._results_error is None:
             terminalreporter.write_line(f"results: {self._results_path} ({len(self.results)} rows)")
+
+    def _is_dry_run(self) -> bool:
+        """Whether pytest was asked for something else than to run tests."""
+        return any(self.config.getoption(name, None) for name in DRY_RUNS)
 
     def _not_scored(self) -> list[str]:
         lines = []

@@ -110,3 +110,26 @@ def read(path: Path) -> list[dict[str, str]]:
 
     rows: list[dict[str, str]] = pyarrow.parquet.read_table(path).to_pylist()
     return rows
+
+
+@PLAIN_AND_XDIST
+def test_results_that_cannot_be_written_cost_nothing_else(project: Project, options: tuple[str, ...]) -> None:
+    project.one("region_emd: 1.0e+9")
+    project.write("taken", "a file")
+    result = project.run("--editeval-results", "taken/results.csv", "--junitxml", "junit.xml", *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["ERROR: editeval: --editeval-results taken/results.csv: *", "region_emd *"])
+    result.stdout.no_fnmatch_line("results: *")
+    assert (project.path / "junit.xml").is_file()
+
+
+@pytest.mark.parametrize("dry", ["--collect-only", "--setup-plan", "--fixtures-per-test"])
+def test_a_dry_run_leaves_the_results_of_the_last_run_alone(project: Project, dry: str) -> None:
+    project.one("region_emd: 1.0e+9")
+    project.write("results.jsonl", "of the last run")
+    result = project.run("--editeval-results", "results.jsonl", dry)
+    assert result.ret == 0
+    assert (project.path / "results.jsonl").read_text("utf-8") == "of the last run"
+    result.stdout.no_fnmatch_line("*edit scores*")
+    result.stdout.no_fnmatch_line("*not run*")

@@ -166,3 +166,28 @@ def test_checks_that_did_not_run_are_counted_and_named(project: Project) -> None
     project.cases()
     result = project.run("-x", "-k", "other or caught")
     result.stdout.fnmatch_lines(["not run: 2 of 3 checks: a.edit.yaml::caught::region_emd, a.edit.yaml::other::emd"])
+
+
+def test_tb_line_is_a_line_per_failure(project: Project) -> None:
+    project.one("region_emd: 0.001, emd: 0.001", edited="gone.png")
+    project.write("b.edit.yaml", (project.path / "a.edit.yaml").read_text("utf-8").replace("gone.png", "other.png"))
+    result = project.run("--tb=line", "-k", "region_emd")
+    result.assert_outcomes(failed=2, deselected=2)
+    failures = result.stdout.str().split("= FAILURES =")[1].split("edit scores")[0].splitlines()[1:-1]
+    assert len(failures) == 2
+    assert failures[0].startswith("a.edit.yaml:1: region_emd: a.edit.yaml:1:68: edited image not found: gone.png")
+    assert failures[1].startswith("b.edit.yaml:1: region_emd = ")
+
+
+def test_other_tests_fail_as_ever(project: Project) -> None:
+    project.pytester.makepyfile(
+        """
+        import pytest
+
+        def test_silent():
+            pytest.fail("", pytrace=False)
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED

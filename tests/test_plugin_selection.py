@@ -160,3 +160,88 @@ def test_a_conftest_can_put_its_own_segmenter_in_place(project: Project) -> None
     result = project.run("-rx", "-k", "same and sam_dino")
     result.assert_outcomes(xfailed=1)
     result.stdout.fnmatch_lines(["*empty-object-mask*"])
+
+
+def test_a_pipe_without_a_segmenter_uses_the_sessions(project: Project) -> None:
+    project.pytester.makeconftest(
+        f"""
+        import pytest
+        from pytest_editeval import CLIPPipe
+
+        @pytest.fixture(scope="session")
+        def clip_pipe():
+            return CLIPPipe(model_path={str(project.models / "clip")!r}, fit="squash", device="cpu")
+        """
+    )
+    project.one("sam_clip_cls_sim: {threshold: -1.0, coords: [[10, 10, 80, 80], [10, 10, 80, 80]]}")
+    project.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ('"emdd"', "unknown metric 'emdd'; did you mean 'emd'?"),
+        ('"emd", scope="edit_areas"', "emd: unknown scope 'edit_areas'; did you mean 'edit_area'?"),
+        ('"emd", coords=5', "emd: coords must be a list of boxes (x1, y1, x2, y2), found 5"),
+        ('"emd", coords="abcd"', "emd: coords must be a list of boxes (x1, y1, x2, y2), found 'abcd'"),
+        ('"emd", coords=[(1, 2, 3)]', "emd: coords is a list of boxes (x1, y1, x2, y2), and (1, 2, 3) is no box"),
+        ('"emd", coords=[(50, 2, 3, 40)]', "emd: box (50, 2, 3, 40) is inverted or empty: *"),
+        ('"emd", coords=[(float("nan"), 2, 3, 40)]', "emd: box (nan, 2, 3, 40) is not finite"),
+        ('"emd", patch_mask_threshold=2', "emd: a patch_mask_threshold is a number from 0 to below 1, not 2"),
+        (
+            '"sam_dino_cls_sim", pairs=[(1, 2, 3)]',
+            "sam_dino_cls_sim: pairs must be a list of pairs of (source box, edited box), found ?(1, 2, 3)?",
+        ),
+    ],
+)
+def test_a_mistake_in_a_hand_written_test_is_one_line(project: Project, arguments: str, message: str) -> None:
+    metric, _, settings = arguments.partition(", ")
+    project.pytester.makepyfile(
+        f"""
+        def test_mine(editeval):
+            editeval.score({metric}, "source.png", "other.png", {settings})
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([message])
+    result.stdout.no_fnmatch_line("*Error*")
+
+
+def test_boxes_may_be_an_array(project: Project) -> None:
+    project.pytester.makepyfile(
+        """
+        import numpy as np
+
+        def test_mine(editeval):
+            boxes = [(20, 20, 80, 80)]
+            scores = [editeval.score("emd", "source.png", "other.png", form(boxes)) for form in (list, np.array)]
+            assert scores[0] == scores[1]
+        """
+    )
+    project.run().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
+def test_a_directorys_own_segmenter_stays_in_its_directory(project: Project, order: tuple[str, str]) -> None:
+    project.write(
+        "b/conftest.py",
+        f"""
+        import pytest
+        from pytest_editeval import SAMSegmenter
+
+        @pytest.fixture(scope="session")
+        def sam_segmenter():
+            return SAMSegmenter(model_path={str(project.models / "sam-empty.pth")!r}, device="cpu")
+        """,
+    )
+    for folder in order:
+        project.one(
+            "sam_dino_cls_sim: {threshold: 0.999, coords: [[9, 9, 80, 80], [9, 9, 80, 80]]}", edited="source.png"
+        )
+        (project.path / folder).mkdir(exist_ok=True)
+        text = (project.path / "a.edit.yaml").read_text("utf-8").replace("source.png", "../source.png")
+        project.write(f"{folder}/c.edit.yaml", text)
+    result = project.run("-v", *order)
+    result.assert_outcomes(passed=1, xfailed=1)
+    result.stdout.fnmatch_lines_random(["a/c.edit.yaml*PASSED*", "b/c.edit.yaml*XFAIL*"])

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_editeval.config import MetricSettings
-from pytest_editeval.errors import MetricError
+from pytest_editeval.errors import MetricError, known_names, unknown
 from pytest_editeval.registry import MASK_MODES, PIPES, MetricSpec, Scope, get_metric
 from pytest_editeval.results import Score
 from pytest_editeval.scoring.pool import PipePool
@@ -64,12 +64,17 @@ class EditEval:
 
         spec = get_metric(metric)
         settings = self.profile.settings(metric)
-        boxes = list(coords or ())
+        boxes = _listed(metric, "coords", "boxes (x1, y1, x2, y2)", coords)
         if pairs is not None:
             if boxes or spec.inputs != "objects":
                 raise MetricError(f"{metric}: pairs belong to object metrics, and go without coords")
-            paired = list(pairs)
+            form = "pairs of (source box, edited box)"
+            paired = [_listed(metric, "pairs", form, pair) for pair in _listed(metric, "pairs", form, pairs)]
+            if any(len(pair) != 2 for pair in paired):
+                raise MetricError(f"{metric}: pairs must be a list of {form}, found {pairs!r}")
             boxes = [box for box, _ in paired] + [box for _, box in paired]
+        if scope not in (*MASK_MODES, "default", None):
+            raise MetricError(f"{metric}: {unknown('scope', scope, MASK_MODES)}\n  {known_names(MASK_MODES)}, or None")
         if scope == "default":
             scope = settings.scope if boxes else None
         return self.score_loaded(
@@ -111,12 +116,17 @@ class EditEval:
         fixture = fixture or self._fixture
         settings: MetricSettings = self.profile.settings(spec.name)
         pipe: Pipe = fixture(PIPES[spec.pipe_name].fixture)
-        if pipe is self.pool.default_pipe(spec.pipe_name):
+        is_profiles = pipe is self.pool.default_pipe(spec.pipe_name)
+        if is_profiles:
             pipe = self.pool.pipe(settings.pipe)
         if spec.inputs == "objects":
             segmenter = fixture(PIPES["sam-pipe"].fixture)
-            if segmenter is not self.pool.default_segmenter():
-                pipe.sam_block = segmenter
+            if segmenter is self.pool.default_segmenter() and is_profiles and settings.pipe.sam:
+                segmenter = self.pool.segmenter(settings.pipe.sam)
+            elif segmenter is self.pool.default_segmenter() and pipe.sam_block is not None:
+                segmenter = pipe.sam_block
+            # Set every time: another directory's conftest may have put its own in the shared pipe.
+            pipe.sam_block = segmenter
         pipe.scorer = self.scorer
         return pipe
 
@@ -126,3 +136,12 @@ class EditEval:
         if spec.inputs == "objects" and pipe.sam_block is not None:
             return f"{pipe.fingerprint}+{pipe.sam_block.fingerprint}"
         return pipe.fingerprint
+
+
+def _listed(metric: str, name: str, form: str, values: Any) -> list[Any]:
+    """`values`, which may be an array, as a list; none where they are `None`."""
+    if values is None:
+        return []
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise MetricError(f"{metric}: {name} must be a list of {form}, found {values!r}")
+    return list(values)
