@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
-import platform
 import re
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -50,8 +49,10 @@ def _torch_has_cuda() -> bool:
 @cache
 def _gpu_count() -> int:
     """Number of GPUs the CUDA driver shows this process (it honours CUDA_VISIBLE_DEVICES)."""
+    import ctypes  # takes longer to import than the rest of what a pytest run without edit cases loads
+
     try:
-        driver = ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
     except OSError:
         return 0
     count = ctypes.c_int(0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 
@@ -83,6 +82,8 @@ def known_names(names: Iterable[str]) -> str:
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """`unknown metric 'emdd'; did you mean 'emd'?`"""
+    from difflib import get_close_matches  # every pytest run loads this module, and few make a mistake
+
     found = f"unknown {kind} {name!r}"
     close = get_close_matches(str(name), sorted(known), n=1)
     return f"{found}; did you mean {close[0]!r}?" if close else found

@@ -19,10 +19,10 @@ import pytest
 
 from pytest_editeval.device import check_device
 from pytest_editeval.errors import EditEvalError
-from pytest_editeval.results import CheckResult
 
 if TYPE_CHECKING:
     from pytest_editeval.config import Profile
+    from pytest_editeval.results import CheckResult
     from pytest_editeval.scoring.pool import PipePool
     from pytest_editeval.scoring.store import FeatureStore
 
@@ -215,6 +215,7 @@ class EditRun:
         data = getattr(report, "editeval_result", None)
         if data is not None:
             from pytest_editeval.reports.text import headline
+            from pytest_editeval.results import CheckResult
 
             result = CheckResult.from_data(data)
             self.results.append(result)

@@ -173,6 +173,8 @@ def _explain(path: Path, text: str, fault: yaml.MarkedYAMLError, error: type[Loc
     message, hint = _WORDING.get(problem, (f"not YAML: {problem}", None))
     if mark and text[mark.index : mark.index + 1] == "\t":
         message, hint = "a tab cannot stand here", "indent with spaces"
+    elif mark and fault.context and "flow" in fault.context and text[: mark.index + 1].endswith("${"):
+        hint = 'inside { } or [ ] a reference has to be quoted: "${...}"'
     elif hint is None and fault.context and fault.context_mark:
         hint = f"{fault.context} at line {fault.context_mark.line + 1}"
     return error(position, message, hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -202,3 +203,16 @@ def test_a_large_photograph_is_no_warning(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "scan.png"
     picture(1, 10, 8).save(path)
     assert load_image(path).ref.size == (10, 8)
+
+
+def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (4, 4), (1, 2, 3)).save(path)
+    first = load_image(path)
+    assert load_image(str(path)).pixels is first.pixels
+    Image.new("RGB", (4, 4), (3, 2, 1)).save(path)
+    os.utime(path, ns=(1, 1))
+    assert load_image(path).ref != first.ref
+    path.unlink()
+    with pytest.raises(ImageError, match="image not found"):
+        load_image(path)

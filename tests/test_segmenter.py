@@ -19,6 +19,7 @@ from pytest_editeval.errors import CheckpointError
 from pytest_editeval.regions import clip_box
 from pytest_editeval.results import Reason, SoftFailure
 from pytest_editeval.vision.objects import cut_out, pad_to_square
+from pytest_editeval.vision.sam_models import build_sam
 
 IMAGE = picture(5, 96, 72)
 PIXELS = np.asarray(IMAGE)
@@ -239,3 +240,21 @@ def test_a_file_that_changed_is_loaded_again(tmp_path: Path) -> None:
     checkpoints.make_sam_pth(tmp_path / "sam.pth", seed=1)
     second = SAMSegmenter(model_path=str(path), device="cpu")
     assert not np.array_equal(second.embed(picture(1)).tensors[0], before)
+
+
+@pytest.mark.parametrize("model_type", ["vit_b", "vit_l", "vit_h"])
+def test_the_published_sizes_are_read_off_their_weights(model_type: str) -> None:
+    """Against segment-anything's own builders; on the meta device, which holds shapes and no numbers."""
+    from segment_anything import sam_model_registry
+
+    with torch.device("meta"):
+        published = sam_model_registry[model_type]()
+        built = build_sam(published.state_dict())
+    shapes = {name: weight.shape for name, weight in published.state_dict().items()}
+    assert {name: weight.shape for name, weight in built.state_dict().items()} == shapes
+    for ours, theirs in zip(built.image_encoder.blocks, published.image_encoder.blocks, strict=True):
+        assert (ours.window_size, ours.attn.num_heads) == (theirs.window_size, theirs.attn.num_heads)
+    assert built.image_encoder.img_size == published.image_encoder.img_size == 1024
+    assert built.mask_decoder.num_multimask_outputs == 3
+    ours, theirs = built.mask_decoder.transformer, published.mask_decoder.transformer
+    assert (ours.num_heads, ours.depth, ours.mlp_dim) == (theirs.num_heads, theirs.depth, theirs.mlp_dim)

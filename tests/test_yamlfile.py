@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_editeval import yamlfile
-from pytest_editeval.errors import CaseError, Position
+from pytest_editeval.errors import CaseError, ConfigError, Position
 from pytest_editeval.yamlfile import Document, read_yaml
 
 
@@ -244,3 +244,10 @@ def test_any_file_is_read_or_refused_with_a_position(directory: Path, content: b
         caught = None
         assert document.data is None or all(path in document for path in paths(document.data))
     assert caught is None or (min(at(caught.position)) >= 1 and "\n" not in caught.message)
+
+
+def test_a_reference_inside_braces_is_told_to_be_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("emd: {default_config: ${pipes.clip-pipe}, scope: edit_area}\n", "utf-8")
+    with pytest.raises(ConfigError, match=r'a\.yaml:1:\d+: not YAML: .*\n.*quoted: "\$\{\.\.\.\}"'):
+        read_yaml(path, ConfigError)

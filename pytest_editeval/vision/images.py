@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,23 @@ class LoadedImage:
 
 def load_image(image: ImageLike) -> LoadedImage:
     """Open a path, or take an image that is already in memory; `ImageError` when that cannot be done."""
-    pixels = rgb_pixels(image)
+    if not isinstance(image, str | Path):
+        return _loaded(to_rgb(image))
+    path = Path(image)
+    try:
+        stat = path.stat()
+    except OSError:
+        return _loaded(open_image(path))
+    return _opened(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4)
+def _opened(path: Path, mtime_ns: int, size: int) -> LoadedImage:
+    """The checks of one case come one after the other and share both images; time and size tell a changed file."""
+    return _loaded(open_image(path))
+
+
+def _loaded(pixels: Image.Image) -> LoadedImage:
     return LoadedImage(pixels, ImageRef(content_digest(pixels), pixels.size))
 
 
