@@ -74,7 +74,7 @@ class EditRun:
         self.results: list[CheckResult] = []
         self.encoded: Counter[str] = Counter()
         self._failed: list[pytest.TestReport] = []
-        self._checks: set[str] = set()
+        self._checks: dict[str, None] = {}  # in the order of collection
         self._mistakes = 0
         self._other_errors = 0
         self._results_error: str | None = None
@@ -174,7 +174,7 @@ class EditRun:
                 reporter.write_line(line)
 
     def _note_checks(self, nodeids: Sequence[str]) -> None:
-        self._checks.update(nodeid for nodeid in nodeids if self._is_edit_node(nodeid))
+        self._checks.update(dict.fromkeys(nodeid for nodeid in nodeids if self._is_edit_node(nodeid)))
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
         """The header lines: which profile and device are in use."""
@@ -245,7 +245,7 @@ class EditRun:
             from pytest_editeval.reports.table import write_results
 
             try:
-                write_results(self._results_path, self.results)
+                write_results(self._results_path, self._in_order())
             except OSError as error:
                 # Raised here, it would take the summary and JUnit's file with it.
                 self._results_error = f"editeval: --editeval-results {self._results_path}: {error}"
@@ -279,6 +279,11 @@ class EditRun:
         if self._results_path is not None and self._results_error is None:
             terminalreporter.write_line(f"results: {self._results_path} ({len(self.results)} rows)")
 
+    def _in_order(self) -> list[CheckResult]:
+        """The results as the checks were collected, whatever order xdist's workers finished in."""
+        order = {nodeid: index for index, nodeid in enumerate(self._checks)}
+        return sorted(self.results, key=lambda result: order.get(result.node_id, len(order)))
+
     def _is_dry_run(self) -> bool:
         """Whether pytest was asked for something else than to run tests."""
         return any(self.config.getoption(name, None) for name in DRY_RUNS)
@@ -287,7 +292,8 @@ class EditRun:
         lines = []
         if self._mistakes:
             lines.append(f"not collected: {self._mistakes} × a mistake in a case file (listed above as errors)")
-        missing = sorted(self._checks - {result.node_id for result in self.results})
+        scored = {result.node_id for result in self.results}
+        missing = [nodeid for nodeid in self._checks if nodeid not in scored]
         if missing:
             shown = ", ".join(missing[:NAMES_SHOWN]) + (" ..." if len(missing) > NAMES_SHOWN else "")
             lines.append(f"not run: {len(missing)} of {len(self._checks)} checks: {shown}")

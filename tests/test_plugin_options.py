@@ -95,7 +95,7 @@ def test_xdist_gives_the_same_scores(project: Project) -> None:
     plain, xdist = (
         {row["node_id"]: row["score"] for row in read(project.path / name)} for name in ("plain.jsonl", "xdist.jsonl")
     )
-    assert plain.keys() == xdist.keys()
+    assert list(plain) == list(xdist)
     for node_id, score in plain.items():
         assert xdist[node_id] == pytest.approx(score, rel=1e-4)
 
@@ -133,3 +133,56 @@ def test_a_dry_run_leaves_the_results_of_the_last_run_alone(project: Project, dr
     assert (project.path / "results.jsonl").read_text("utf-8") == "of the last run"
     result.stdout.no_fnmatch_line("*edit scores*")
     result.stdout.no_fnmatch_line("*not run*")
+
+
+@PLAIN_AND_XDIST
+def test_without_a_configuration_the_embedded_profile_is_used_and_says_so(
+    project: Project, options: tuple[str, ...]
+) -> None:
+    project.pytester.makeini("[pytest]\n")
+    project.one("region_emd: {threshold: {embedded: 1.0e+9}}")
+    result = project.run("--editeval-device", "cpu", *options)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "editeval: profile embedded (for learning the tool and testing pipelines, not for gating a release) "
+            "· device cpu · 3 checkpoints, 15.* MB",
+        ]
+    )
+
+
+def test_what_a_configuration_has_that_is_ignored_is_named_once(project: Project) -> None:
+    config = (project.path / "tiny.yaml").read_text("utf-8")
+    project.write("tiny.yaml", f"name: object-centric\nsupport_task: [color_alter]\n{config}")
+    project.one("region_emd: 1.0e+9")
+    result = project.run()
+    result.stdout.fnmatch_lines(["editeval: *tiny.yaml:1:1: 'name' is ignored", "editeval: *tiny.yaml:2:1: *ignored"])
+    assert result.stdout.str().count("'name' is ignored") == 1
+
+
+def test_a_fixture_of_a_pipe_that_the_profile_lacks_is_one_line(project: Project) -> None:
+    project.write(
+        "tiny.yaml",
+        f"metric_configs: {{emd: {{pipe_name: clip-pipe, init_config: {{model_path: {project.models}/clip}}}}}}\n",
+    )
+    project.pytester.makepyfile(
+        """
+        def test_dino(dinov3_pipe): pass
+        def test_sam(sam_segmenter): pass
+        def test_clip(clip_pipe): pass
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, errors=2)
+    result.stdout.fnmatch_lines_random(
+        ["profile tiny configures no metric of dino-v3-pipe", "profile tiny has no sam block"]
+    )
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_results_into_a_directory_are_refused_before_the_run(project: Project) -> None:
+    (project.path / "out.jsonl").mkdir()
+    project.cases()
+    result = project.run("--editeval-results", "out.jsonl")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: editeval: --editeval-results out.jsonl: that is a directory"])

@@ -165,7 +165,7 @@ def test_a_score_that_is_no_number_never_passes(project: Project) -> None:
 def test_checks_that_did_not_run_are_counted_and_named(project: Project) -> None:
     project.cases()
     result = project.run("-x", "-k", "other or caught")
-    result.stdout.fnmatch_lines(["not run: 2 of 3 checks: a.edit.yaml::caught::region_emd, a.edit.yaml::other::emd"])
+    result.stdout.fnmatch_lines(["not run: 2 of 3 checks: a.edit.yaml::other::emd, a.edit.yaml::caught::region_emd"])
 
 
 def test_tb_line_is_a_line_per_failure(project: Project) -> None:

@@ -8,7 +8,18 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pytest_editeval.results import CheckResult
 
-PACKAGES = ("pytest-editeval", "torch", "torchvision", "transformers", "segment-anything", "POT", "numpy", "pillow")
+PACKAGES = (
+    "pytest-editeval",
+    "torch",
+    "torchvision",
+    "transformers",
+    "segment-anything",
+    "POT",
+    "numpy",
+    "scipy",
+    "opencv-python-headless",
+    "pillow",
+)
 
 
 def case_properties(result: CheckResult) -> list[tuple[str, str]]:
