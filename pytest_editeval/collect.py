@@ -20,8 +20,12 @@ from pytest_editeval.results import CheckResult, Outcome
 from pytest_editeval.run import RUN
 
 if TYPE_CHECKING:
+    from pytest_editeval.needs import ScoreRequest
     from pytest_editeval.scoring.engine import EditEval
     from pytest_editeval.vision.images import LoadedImage
+    from pytest_editeval.vision.pipes import Pipe
+
+IMAGES_AHEAD = 16
 
 
 class CheckFailedError(AssertionError):
@@ -96,6 +100,7 @@ class CheckItem(pytest.Function):
     resolved: ResolvedCheck
     result: CheckResult
     encoded: dict[str, int]
+    fixture_names: list[str]
     _own_properties: list[tuple[str, object]]
 
     @classmethod
@@ -112,6 +117,7 @@ class CheckItem(pytest.Function):
 
         item: CheckItem = cls.from_parent(parent, name=check.metric, callobj=score)
         item.case, item.check, item.resolved, item.encoded = parent.case, check, resolved, {}
+        item.fixture_names = fixtures
         item.result = item.unscored()
         item._own_properties = list(item.user_properties)
         return item
@@ -151,21 +157,13 @@ class CheckItem(pytest.Function):
         """Score, judge, and end as pytest ends: return, fail, or xfail with the soft failure's reason."""
         started = time.perf_counter()
         spec = get_metric(self.check.metric)
-        source = self._open(self.case.source, self.case.source_position, "source")
-        edited = self._open(self.case.edited, self.case.edited_position, "edited")
+        source, edited = self.open_images()
         self.result = replace(self.result, source_size=source.ref.size, edited_size=edited.ref.size)
         pipe = editeval.pipe_for(spec, request.getfixturevalue)
         before, remembered = dict(editeval.scorer.encoded), editeval.scorer.remembered
-        score = editeval.score_loaded(
-            pipe,
-            spec,
-            source,
-            edited,
-            self.resolved.coords,
-            self.resolved.scope,
-            self.resolved.patch_mask_threshold,
-            self.resolved.bg_color,
-        )
+        asked = self.score_request(editeval, pipe, source, edited)
+        self._encode_ahead(editeval, request, asked, (source, edited))
+        score = editeval.scorer.score([asked], (source, edited))[0]
         self.encoded = {what: count - before.get(what, 0) for what, count in editeval.scorer.encoded.items()}
         self.encoded["remembered"] = editeval.scorer.remembered - remembered
         verdict = judge(score, self.resolved.threshold, spec.higher_is_better, self.check.expect)
@@ -188,6 +186,51 @@ class CheckItem(pytest.Function):
             raise CheckFailedError(explanation(self.result))
         if verdict.outcome is Outcome.FAILED:
             raise CheckFailedError(explanation(self.result))
+
+    def score_request(self, editeval: EditEval, pipe: Pipe, source: LoadedImage, edited: LoadedImage) -> ScoreRequest:
+        """What this check asks of the scorer."""
+        spec, resolved = get_metric(self.check.metric), self.resolved
+        options = (resolved.coords, resolved.scope, resolved.patch_mask_threshold, resolved.bg_color)
+        return editeval.request(pipe, spec, source, edited, *options)
+
+    def _encode_ahead(
+        self,
+        editeval: EditEval,
+        fixtures: pytest.FixtureRequest,
+        asked: ScoreRequest,
+        images: tuple[LoadedImage, LoadedImage],
+    ) -> None:
+        """Encode the images of the checks that follow in this file with this one's: models are fastest in batches.
+
+        Only those whose fixtures this check has set up anyway, so that no other's failure is met here.
+        """
+        run = self.config.stash[RUN]
+        if self.path in run.one_by_one or editeval.scorer.holds(asked):
+            return
+        requests, opened = [asked], {image.ref: image for image in images}
+        needed = set(self.fixture_names)
+        for item in run.following(self):
+            if len(opened) >= IMAGES_AHEAD:
+                break
+            if not isinstance(item, CheckItem) or not needed.issuperset(item.fixture_names):
+                continue
+            try:
+                both = item.open_images()
+                pipe = editeval.pipe_for(get_metric(item.check.metric), fixtures.getfixturevalue)
+                requests.append(item.score_request(editeval, pipe, *both))
+            except EditEvalError:
+                continue  # that check will say so itself
+            opened |= {image.ref: image for image in both}
+        if not editeval.scorer.encode_ahead(requests, opened.values()):
+            run.one_by_one.add(self.path)
+
+    def open_images(self) -> tuple[LoadedImage, LoadedImage]:
+        """Source and edited image; an `ImageError` says where the path is written."""
+        case = self.case
+        return (
+            self._open(case.source, case.source_position, "source"),
+            self._open(case.edited, case.edited_position, "edited"),
+        )
 
     def _open(self, path: Path, position: Position, key: str) -> LoadedImage:
         from pytest_editeval.vision.images import load_image

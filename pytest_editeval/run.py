@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
@@ -75,6 +75,8 @@ class EditRun:
         self.encoded: Counter[str] = Counter()
         self._failed: list[pytest.TestReport] = []
         self._checks: dict[str, None] = {}  # in the order of collection
+        self.one_by_one: set[Path] = set()  # files whose images could not be encoded together
+        self._order: dict[pytest.Item, int] = {}
         self._mistakes = 0
         self._other_errors = 0
         self._results_error: str | None = None
@@ -172,6 +174,19 @@ class EditRun:
         if first and self._checks and reporter is not None and self.config.get_verbosity() >= 0:
             for line in self._header():
                 reporter.write_line(line)
+
+    def following(self, item: pytest.Item) -> Iterator[pytest.Item]:
+        """The items of the same file that this process will run after this one.
+
+        None in a worker of xdist: another worker may get them.
+        """
+        items = item.session.items
+        if not self._order:
+            self._order = {other: index for index, other in enumerate(items)}
+        index = self._order[item] + 1
+        while not self.is_worker and index < len(items) and items[index].path == item.path:
+            yield items[index]
+            index += 1
 
     def _note_checks(self, nodeids: Sequence[str]) -> None:
         self._checks.update(dict.fromkeys(nodeid for nodeid in nodeids if self._is_edit_node(nodeid)))

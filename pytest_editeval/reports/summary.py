@@ -32,7 +32,7 @@ def summary_lines(results: Sequence[CheckResult], encoded: Mapping[str, int]) ->
         lines.append(f"soft failures: {counted}   (details: -rx)")
     if encoded:
         new = [f"{count} × {what}" for what, count in sorted(encoded.items()) if what != "remembered" and count]
-        lines.append(f"encoded {', '.join(new) or 'nothing'} · remembered features used {encoded['remembered']} times")
+        lines.append(f"encoded {', '.join(new) or 'nothing'} · {encoded['remembered']} remembered from earlier runs")
     return lines
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_editeval.config import MetricSettings
 from pytest_editeval.errors import MetricError, known_names, unknown
+from pytest_editeval.needs import ScoreRequest
 from pytest_editeval.registry import MASK_MODES, PIPES, MetricSpec, Scope, get_metric
 from pytest_editeval.results import Score
 from pytest_editeval.scoring.pool import PipePool
@@ -77,18 +78,13 @@ class EditEval:
             raise MetricError(f"{metric}: {unknown('scope', scope, MASK_MODES)}\n  {known_names(MASK_MODES)}, or None")
         if scope == "default":
             scope = settings.scope if boxes else None
-        return self.score_loaded(
-            self.pipe_for(spec),
-            spec,
-            load_image(source),
-            load_image(edited),
-            boxes,
-            scope,
-            settings.patch_mask_threshold if patch_mask_threshold is None else patch_mask_threshold,
-            settings.bg_color if bg_color is None else bg_color,
-        )
+        images = load_image(source), load_image(edited)
+        threshold = settings.patch_mask_threshold if patch_mask_threshold is None else patch_mask_threshold
+        color = settings.bg_color if bg_color is None else bg_color
+        request = self.request(self.pipe_for(spec), spec, *images, boxes, scope, threshold, color)
+        return self.scorer.score([request], images)[0]
 
-    def score_loaded(
+    def request(
         self,
         pipe: Pipe,
         spec: MetricSpec,
@@ -98,14 +94,13 @@ class EditEval:
         scope: Scope | None,
         patch_mask_threshold: float,
         bg_color: tuple[int, int, int],
-    ) -> Score:
-        """As `score`, for a pipe of `pipe_for`, images that are open and settings that are complete."""
+    ) -> ScoreRequest:
+        """The request to the scorer, for a pipe of `pipe_for`, images that are open and settings that are complete."""
         mask_mode = MASK_MODES[scope] if scope is not None and spec.inputs == "patches" else None
         try:
-            request = pipe.request(spec.name, source, edited, coords, mask_mode, patch_mask_threshold, bg_color)
+            return pipe.request(spec.name, source, edited, coords, mask_mode, patch_mask_threshold, bg_color)
         except ValueError as error:
             raise MetricError(f"{spec.name}: {error}") from None
-        return self.scorer.score([request], (source, edited))[0]
 
     def pipe_for(self, spec: MetricSpec, fixture: Fixture | None = None) -> Pipe:
         """The pipe that computes the metric; `fixture` looks fixtures up where the session's view is not wanted.

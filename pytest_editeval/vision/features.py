@@ -65,6 +65,10 @@ class FeatureMemory:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def holds(self, need: Need) -> bool:
+        """Whether the features of the need are remembered here; asking is no use of them."""
+        return need in self._entries
+
     def get(self, need: Need) -> Encoded | None:
         """The features of the need, if they are remembered."""
         return cast("Encoded | None", self._get(need))

@@ -59,12 +59,29 @@ class Scorer:
             for request, item in zip(requests, plans, strict=True)
         ]
 
+    def holds(self, request: ScoreRequest) -> bool:
+        """Whether nothing is left to encode for the request."""
+        planned = plan(request)
+        return isinstance(planned, SoftFailure) or all(self.memory.holds(need) for need in planned.needs)
+
+    def encode_ahead(self, requests: Sequence[ScoreRequest], images: Iterable[LoadedImage]) -> bool:
+        """Encode for several requests at once, in batches; false when something went wrong.
+
+        What it was is left to the score that it belongs to, which will meet it again.
+        """
+        plans = [item for item in map(plan, requests) if isinstance(item, Plan)]
+        needs = dict.fromkeys(need for item in plans for need in item.needs)
+        try:
+            self.encode(tuple(needs), {image.ref: image.pixels for image in images})
+        except Exception:  # a model or a metric of another package may raise anything
+            return False
+        return True
+
     def encode(self, needs: Sequence[Need], images: Mapping[ImageRef, Image.Image]) -> dict[Need, Encoded]:
         """Features, or the soft failure of the segmenter, for each need; remembered ones are not encoded again."""
         known = {need: self._recall(need) for need in needs}
         encoded = {need: entry for need, entry in known.items() if entry is not None}
         missing = [need for need in needs if need not in encoded]
-        self.remembered += len(encoded)
         inputs: dict[Need, Image.Image | Pixels] = {}
         for need in missing:
             if isinstance(need, ImageNeed):
@@ -88,6 +105,7 @@ class Scorer:
         if entry is None and self.store is not None and (key := self._store_key(need)):
             arrays = self.store.load(key)
             if arrays is not None:
+                self.remembered += 1
                 entry = Features(*arrays)
                 self.memory.put(need, entry)
         return entry
