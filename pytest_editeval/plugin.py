@@ -1,7 +1,8 @@
 """The pytest plugin: options, collection and session fixtures.
 
-Every pytest run of an environment loads this module, so it and `pytest_editeval.run` import the standard library and
-pytest only; everything else is imported inside functions, once an edit case, a setting or a fixture asks for it.
+Every pytest run of an environment loads this module, so it, `pytest_editeval.run` and `pytest_editeval.hooks` import
+the standard library and pytest only; everything else is imported inside functions, once an edit case, a setting or a
+fixture asks for it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_editeval.hooks import EditHooks
 from pytest_editeval.run import CACHE_MODES, DEFAULT_FILES, RUN, SOFT_FAILURES, EditRun
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the settings, so that a mistake in them stops the run before anything is collected."""
     run = EditRun(config)
     config.stash[RUN] = run
-    config.pluginmanager.register(run, "editeval-run")
+    config.pluginmanager.register(EditHooks(run), "editeval-hooks")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

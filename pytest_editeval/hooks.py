@@ -1,0 +1,218 @@
+"""The hooks that follow a run: collection errors, results, reports.
+
+Under xdist the workers score and the controller, which collects nothing itself, gathers; nothing but plain data goes
+from one to the other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_editeval.errors import EditEvalError
+from pytest_editeval.run import EditRun
+
+if TYPE_CHECKING:
+    from pytest_editeval.results import CheckResult
+
+NAMES_SHOWN = 10
+DRY_RUNS = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test", "cacheshow")
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What pytest's short summary and JUnit show of a failure, and, after its place, `--tb=line`."""
+
+    message: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.place else self.message
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A failure that explains itself, in a traceback's place on a report."""
+
+    text: str
+    reprcrash: Headline
+    shown: bool = True
+
+    def __str__(self) -> str:
+        return self.text
+
+    def toterminal(self, writer: Any) -> None:
+        """Print it, as pytest prints a traceback."""
+        if self.shown:
+            writer.line(self.text)
+
+
+class EditHooks:
+    """Gathers what the run finds, and reports it."""
+
+    def __init__(self, run: EditRun) -> None:
+        self.run = run
+        self._results: list[CheckResult] = []
+        self._encoded: Counter[str] = Counter()
+        self._failed: list[pytest.TestReport] = []
+        self._checks: dict[str, None] = {}  # in the order of collection
+        self._mistakes = 0
+        self._other_errors = 0
+        self._results_error: str | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Count collection errors: mistakes in edit cases, and all others."""
+        if not report.failed:
+            return
+        if not self.run.is_edit_node(report.nodeid):
+            self._other_errors += 1
+            return
+        self._mistakes += 1
+        if not self.run.is_worker:
+            text = str(report.longrepr)
+            report.longrepr = self._explained(text, text.split("\n", 1)[0])
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """A mistake in one edit case does not stop the others; any other collection error stops the run as ever."""
+        self._note_checks([item.nodeid for item in session.items])
+        if self._mistakes and not self._other_errors:
+            session.config.option.continue_on_collection_errors = True
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """The controller, which collects nothing itself, learns which checks there are, and prints the header."""
+        first = not self._checks
+        self._note_checks(ids)
+        reporter = self.run.config.pluginmanager.get_plugin("terminalreporter")
+        if first and self._checks and reporter is not None and self.run.config.get_verbosity() >= 0:
+            for line in self._header():
+                reporter.write_line(line)
+
+    def _note_checks(self, nodeids: Sequence[str]) -> None:
+        self._checks.update(dict.fromkeys(nodeid for nodeid in nodeids if self.run.is_edit_node(nodeid)))
+
+    def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
+        """The header lines: which profile and device are in use."""
+        fixtures = {"editeval", "clip_pipe", "dinov3_pipe", "sam_segmenter"}
+        if self.run.config.get_verbosity() < 0:
+            return []
+        if not any(fixtures.intersection(getattr(item, "fixturenames", ())) for item in items):
+            return []
+        return self._header()
+
+    def _header(self) -> list[str]:
+        from pytest_editeval.reports.header import header_lines
+
+        return header_lines(self.run.profile, self.run.device)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put the result of a check on its report; errors that explain themselves need no traceback."""
+        report = yield
+        error = call.excinfo.value if call.excinfo is not None else None
+        if isinstance(error, EditEvalError):
+            report.longrepr = str(error)
+            report.editeval_explained = True  # type: ignore[attr-defined]
+        attach = getattr(item, "attach_result", None)
+        if attach is not None:
+            attach(report, error)
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather (not in a worker: its reports are gathered by the controller)."""
+        if self.run.is_worker:
+            return
+        data = getattr(report, "editeval_result", None)
+        if data is not None:
+            from pytest_editeval.reports.text import headline
+            from pytest_editeval.results import CheckResult
+
+            result = CheckResult.from_data(data)
+            self._results.append(result)
+            self._encoded.update(getattr(report, "editeval_encoded", {}))
+            if isinstance(report.longrepr, str):
+                report.longrepr = self._explained(report.longrepr, headline(result), f"{result.file}:{result.line}")
+                self._failed.append(report)
+        elif getattr(report, "editeval_explained", False):
+            text = str(report.longrepr)
+            report.longrepr = self._explained(text, text.split("\n", 1)[0])
+
+    def _explained(self, text: str, message: str, place: str = "") -> Any:
+        # `--tb=line` prints the headline itself, after what this prints.
+        return Explanation(text, Headline(message, place), shown=self.run.config.getoption("tbstyle", "auto") != "line")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the results file, and the properties of the JUnit suite."""
+        if "store" in self.run.__dict__ and self.run.store is not None:
+            self.run.store.prune()
+        if self.run.is_worker:
+            return
+        for report in self._failed:
+            # The failures that are printed next are headed by this: a node id can be given to pytest again.
+            report.location = (*report.location[:2], report.nodeid)
+        if self.run.results_path is not None and not self._is_dry_run():
+            from pytest_editeval.reports.table import write_results
+
+            try:
+                write_results(self.run.results_path, self._in_order())
+            except OSError as error:
+                # Raised here, it would take the summary and JUnit's file with it.
+                self._results_error = f"editeval: --editeval-results {self.run.results_path}: {error}"
+                if session.exitstatus == pytest.ExitCode.OK:
+                    session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        if self._results:
+            from pytest_editeval.reports.junit import suite_properties
+
+            for plugin in self.run.config.pluginmanager.get_plugins():
+                add = getattr(plugin, "add_global_property", None)
+                if add is not None:
+                    for name, value in suite_properties(self._results).items():
+                        add(name, value)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The table per metric, and the checks that were not scored, by name."""
+        if self.run.is_worker:
+            return
+        if self._results_error is not None:
+            terminalreporter.write_line(f"ERROR: {self._results_error}", red=True)
+        if not (self._results or self._checks) or self._is_dry_run():
+            return
+        from pytest_editeval.reports.summary import summary_lines
+
+        terminalreporter.write_sep("─", "edit scores")
+        if self._results:
+            for line in summary_lines(self._results, self._encoded):
+                terminalreporter.write_line(line)
+        for line in self._not_scored():
+            terminalreporter.write_line(line, yellow=True)
+        if self.run.results_path is not None and self._results_error is None:
+            terminalreporter.write_line(f"results: {self.run.results_path} ({len(self._results)} rows)")
+
+    def _in_order(self) -> list[CheckResult]:
+        """The results as the checks were collected, whatever order xdist's workers finished in."""
+        order = {nodeid: index for index, nodeid in enumerate(self._checks)}
+        return sorted(self._results, key=lambda result: order.get(result.node_id, len(order)))
+
+    def _is_dry_run(self) -> bool:
+        """Whether pytest was asked for something else than to run tests."""
+        return any(self.run.config.getoption(name, None) for name in DRY_RUNS)
+
+    def _not_scored(self) -> list[str]:
+        lines = []
+        if self._mistakes:
+            lines.append(f"not collected: {self._mistakes} × a mistake in a case file (listed above as errors)")
+        scored = {result.node_id for result in self._results}
+        missing = [nodeid for nodeid in self._checks if nodeid not in scored]
+        if missing:
+            shown = ", ".join(missing[:NAMES_SHOWN]) + (" ..." if len(missing) > NAMES_SHOWN else "")
+            lines.append(f"not run: {len(missing)} of {len(self._checks)} checks: {shown}")
+        return lines
