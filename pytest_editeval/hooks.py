@@ -188,7 +188,8 @@ class EditHooks:
             return
         from pytest_editeval.reports.summary import summary_lines
 
-        terminalreporter.write_sep("─", "edit scores")
+        # The profile stands here too, because -q leaves the header out.
+        terminalreporter.write_sep("─", f"edit scores · profile {self.run.profile.name}")
         if self._results:
             for line in summary_lines(self._results, self._encoded):
                 terminalreporter.write_line(line)

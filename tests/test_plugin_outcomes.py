@@ -42,7 +42,7 @@ def test_a_failing_check_explains_itself(project: Project) -> None:
             "  source  source.png   96×96",
             "  edited  other.png   96×96",
             "  a.edit.yaml:21 * profile tiny * device cpu",
-            "*edit scores*",
+            "*─ edit scores · profile tiny ─*",
             "region_emd*",
             "FAILED a.edit.yaml::other::region_emd - region_emd = * must be ≤ 0.001*",
         ]
@@ -191,3 +191,10 @@ def test_other_tests_fail_as_ever(project: Project) -> None:
     result = project.run()
     result.assert_outcomes(failed=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_a_quiet_run_names_its_profile_all_the_same(project: Project) -> None:
+    project.cases()
+    result = project.run("-q", "-k", "caught")
+    assert "editeval: profile" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["*─ edit scores · profile tiny ─*"])
