@@ -84,7 +84,9 @@ def test_an_image_that_a_model_cannot_take_fails_its_own_check_only(suite: Proje
     Image.new("RGB", (96, 96), "white").save(suite.path / "b.png")
     result = suite.run()
     result.assert_outcomes(passed=3, failed=1)
-    result.stdout.fnmatch_lines(["*a.edit.yaml::b::region_emd*", "a white image", "CALLS [[]4, 2, 1, 1]"])
+    result.stdout.fnmatch_lines(
+        ["*a.edit.yaml::b::region_emd*", "a white image", "encoded 3 × CLIP · *", "CALLS [[]4, 2, 1, 1]"]
+    )
 
 
 def test_a_fixture_that_fails_is_left_to_the_check_that_uses_it(suite: Project) -> None:

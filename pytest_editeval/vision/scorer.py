@@ -93,8 +93,8 @@ class Scorer:
                 inputs[need] = pad_to_square(crop, self.backbones[need.backbone].geometry.input_size, need.bg_color)
         for key in dict.fromkeys(need.backbone for need in inputs):
             batch = [need for need in inputs if need.backbone == key]
-            self.encoded[type(self.backbones[key]).family] += len(batch)
             features = self.backbones[key].encode([inputs[need] for need in batch])
+            self.encoded[type(self.backbones[key]).family] += len(batch)
             encoded.update(zip(batch, features, strict=True))
         for need in missing:
             self._remember(need, encoded[need])
