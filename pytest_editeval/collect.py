@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +99,6 @@ class CheckItem(pytest.Function):
     case: EditCase
     check: CheckSpec
     resolved: ResolvedCheck
-    result: CheckResult
     encoded: dict[str, int]
     fixture_names: list[str]
     _own_properties: list[tuple[str, object]]
@@ -118,12 +118,12 @@ class CheckItem(pytest.Function):
         item: CheckItem = cls.from_parent(parent, name=check.metric, callobj=score)
         item.case, item.check, item.resolved, item.encoded = parent.case, check, resolved, {}
         item.fixture_names = fixtures
-        item.result = item.unscored()
         item._own_properties = list(item.user_properties)
         return item
 
-    def unscored(self) -> CheckResult:
-        """The result before anything was measured: an error, until a score takes its place."""
+    @cached_property
+    def result(self) -> CheckResult:
+        """Before anything was measured an error, until a score takes its place; collection alone does not make it."""
         run, spec = self.config.stash[RUN], get_metric(self.check.metric)
         return CheckResult(
             node_id=self.nodeid,

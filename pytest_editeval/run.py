@@ -39,6 +39,7 @@ class EditRun:
         self.cache_mode = self._setting("cache") or "readwrite"
         self.one_by_one: set[Path] = set()  # files whose images could not be encoded together
         self._order: dict[pytest.Item, int] = {}
+        self._patterns = config.getini("editeval_files")
         self._config_path = self._setting("config")
         results_path = self._setting("results")
         self.results_path = Path(results_path) if results_path else None
@@ -98,7 +99,7 @@ class EditRun:
 
     def is_edit_file(self, name: str) -> bool:
         """Whether a file of that name holds edit cases."""
-        return any(fnmatch(name, pattern) for pattern in self.config.getini("editeval_files"))
+        return any(fnmatch(name, pattern) for pattern in self._patterns)
 
     def is_edit_node(self, nodeid: str) -> bool:
         """Whether a node is a file of edit cases, or lies in one."""

@@ -20,9 +20,8 @@ from pytest_editeval.regions import Geometry
 from pytest_editeval.vision.checkpoints import (
     BackboneInfo,
     checked_geometry,
-    checkpoint_files,
     digest_of,
-    file_digest,
+    file_digests,
     first_line,
     from_hub,
     read_backbone,
@@ -91,8 +90,7 @@ class Backbone(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the checkpoint's files and of the settings that change the features; not of the device."""
-        files = {file.name: file_digest(file) for file in checkpoint_files(self.model_path)}
-        return digest_of({"files": files, "geometry": self.geometry, "dtype": self.dtype})
+        return digest_of({"files": file_digests(self.model_path), "geometry": self.geometry, "dtype": self.dtype})
 
     @cached_property
     def model(self) -> nn.Module:

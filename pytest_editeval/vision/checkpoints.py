@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -201,8 +202,15 @@ def checked_geometry(model_path: str, input_size: int, patch_size: int, shortest
     return Geometry(input_size, patch_size, shortest_edge)
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
+def file_digests(model_path: str) -> dict[str, str]:
+    """SHA-256 of each of the checkpoint's files, by name."""
+    stats = [(file, file.stat()) for file in checkpoint_files(model_path)]
+    return {file.name: _file_digest(file, stat.st_size, stat.st_mtime_ns) for file, stat in stats}
+
+
+@cache
+def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
+    """Once per file and process: pipes may share a checkpoint of gigabytes. Size and time tell a changed one."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -94,7 +94,7 @@ def to_rgb(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
         image = Image.fromarray(array)
     if image.width == 0 or image.height == 0:
         raise ImageError(f"the image has no pixels ({image.width}×{image.height})")
-    image = ImageOps.exif_transpose(image)
+    image = ImageOps.exif_transpose(image)  # a copy: the caller's image stays untouched, an open file is decoded
     if image.mode.startswith("I"):
         deep = np.asarray(image)
         if deep.min(initial=0) < 0 or deep.max(initial=0) > 65535:
@@ -108,8 +108,7 @@ def to_rgb(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
         layer = image.convert("RGBA")
         backdrop = Image.new("RGBA", layer.size, (*WHITE, 255))
         return Image.alpha_composite(backdrop, layer).convert("RGB")
-    # `convert` copies: the caller's image stays untouched, and a lazily opened file is decoded here.
-    return image.convert("RGB") if image.mode != "RGB" else image.copy()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def content_digest(image: Image.Image) -> str:

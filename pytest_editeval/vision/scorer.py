@@ -29,8 +29,6 @@ from pytest_editeval.vision.metrics import Measurement
 from pytest_editeval.vision.objects import Pixels, pad_to_square
 from pytest_editeval.vision.segmenter import Embedding, SAMSegmenter
 
-ObjectKey = tuple[str, ImageRef, tuple[float, float, float, float], tuple[int, int, int]]
-
 
 @dataclass(eq=False)
 class Scorer:
@@ -210,21 +208,19 @@ def _resized(image: Image.Image, need: ImageNeed) -> Image.Image:
 
 
 def _patch_details(request: ScoreRequest, selected: NDArray[np.bool_], shares: NDArray[np.float64]) -> dict[str, Any]:
-    grid = request.geometry.grid
     details: dict[str, Any] = {
         "boxes": len(request.coords) if request.mask_mode else 0,
         "patches_compared": int(selected.sum()),
         "patches_total": len(selected),
     }
     if shares.size == selected.sum() and shares.any():
-        details["worst"] = _worst_spot(request, selected, shares, grid)
+        details["worst"] = _worst_spot(request, selected, shares)
     return details
 
 
-def _worst_spot(
-    request: ScoreRequest, selected: NDArray[np.bool_], shares: NDArray[np.float64], grid: int
-) -> dict[str, Any]:
+def _worst_spot(request: ScoreRequest, selected: NDArray[np.bool_], shares: NDArray[np.float64]) -> dict[str, Any]:
     """The spot that cost most: the worst patch, and those connected to it that cost at least half as much."""
+    grid = request.geometry.grid
     cost = np.zeros(len(selected))
     cost[selected] = shares
     worst = int(cost.argmax())

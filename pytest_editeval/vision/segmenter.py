@@ -19,9 +19,8 @@ from pytest_editeval.regions import check_boxes, clip_box
 from pytest_editeval.registry import WHITE, Box, Color
 from pytest_editeval.results import Reason, SoftFailure
 from pytest_editeval.vision.checkpoints import (
-    checkpoint_files,
     digest_of,
-    file_digest,
+    file_digests,
     is_local,
     local_path,
     read_config,
@@ -43,8 +42,8 @@ class Embedding:
 
     @property
     def nbytes(self) -> int:
-        """Size in memory, without the image."""
-        return sum(tensor.nbytes for tensor in self.tensors)
+        """Size in memory, the RGB image's included."""
+        return sum(tensor.nbytes for tensor in self.tensors) + 3 * self.image.width * self.image.height
 
 
 class SAMSegmenter:
@@ -96,8 +95,7 @@ class SAMSegmenter:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the checkpoint's files and of the dtype."""
-        files = {file.name: file_digest(file) for file in checkpoint_files(self.model_path)}
-        return digest_of({"files": files, "dtype": self.dtype})
+        return digest_of({"files": file_digests(self.model_path), "dtype": self.dtype})
 
     @cached_property
     def backend(self) -> SegmentAnythingFile | TransformersSam:
