@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,11 @@ from pytest_editeval.results import CheckResult, Outcome
 from pytest_editeval.run import RUN
 
 if TYPE_CHECKING:
-    from pytest_editeval.needs import ScoreRequest
+    from pytest_editeval.locations import Location
+    from pytest_editeval.needs import ImageRef
+    from pytest_editeval.scoring.ahead import Fixture, Promise, Upcoming, Wanted
     from pytest_editeval.scoring.engine import EditEval
-    from pytest_editeval.vision.images import LoadedImage
     from pytest_editeval.vision.pipes import Pipe
-
-IMAGES_AHEAD = 16
 
 
 class CheckFailedError(AssertionError):
@@ -99,8 +99,9 @@ class CheckItem(pytest.Function):
     case: EditCase
     check: CheckSpec
     resolved: ResolvedCheck
-    encoded: dict[str, int]
-    fixture_names: list[str]
+    counts: dict[str, int]
+    uses_objects: bool
+    _wanted: tuple[Pipe, str | None, Wanted] | None
     _own_properties: list[tuple[str, object]]
 
     @classmethod
@@ -116,8 +117,9 @@ class CheckItem(pytest.Function):
             item.score(editeval, request)
 
         item: CheckItem = cls.from_parent(parent, name=check.metric, callobj=score)
-        item.case, item.check, item.resolved, item.encoded = parent.case, check, resolved, {}
-        item.fixture_names = fixtures
+        item.case, item.check, item.resolved, item.counts = parent.case, check, resolved, {}
+        item.uses_objects = spec.inputs == "objects"
+        item._wanted = None
         item._own_properties = list(item.user_properties)
         return item
 
@@ -156,16 +158,17 @@ class CheckItem(pytest.Function):
     def score(self, editeval: EditEval, request: pytest.FixtureRequest) -> None:
         """Score, judge, and end as pytest ends: return, fail, or xfail with the soft failure's reason."""
         started = time.perf_counter()
-        spec = get_metric(self.check.metric)
-        source, edited = self.open_images()
-        self.result = replace(self.result, source_size=source.ref.size, edited_size=edited.ref.size)
+        run, spec = self.config.stash[RUN], get_metric(self.check.metric)
         pipe = editeval.pipe_for(spec, request.getfixturevalue)
-        before, remembered = dict(editeval.scorer.encoded), editeval.scorer.remembered
-        asked = self.score_request(editeval, pipe, source, edited)
-        self._encode_ahead(editeval, request, asked, (source, edited))
-        score = editeval.scorer.score([asked], (source, edited))[0]
-        self.encoded = {what: count - before.get(what, 0) for what, count in editeval.scorer.encoded.items()}
-        self.encoded["remembered"] = editeval.scorer.remembered - remembered
+        fingerprint = editeval.fingerprint(pipe, spec)
+        try:
+            promise = self._promise(editeval, pipe, request)
+            source, edited = self._opened(promise.source, "source"), self._opened(promise.edited, "edited")
+            self.result = replace(self.result, source_size=source.size, edited_size=edited.size)
+            score = run.progress.wait(promise.score, editeval)
+        finally:
+            self._wanted = None
+            self.counts = run.new_counts(editeval)
         verdict = judge(score, self.resolved.threshold, spec.higher_is_better, self.check.expect)
         failure = score.soft_failure
         self.result = replace(
@@ -175,68 +178,53 @@ class CheckItem(pytest.Function):
             outcome=verdict.outcome,
             reason=str(failure.reason) if failure else None,
             detail=failure.detail if failure else None,
-            fingerprint=editeval.fingerprint(pipe, spec),
+            fingerprint=fingerprint,
             device=pipe.device,
             details=dict(score.details),
             duration=time.perf_counter() - started,
         )
         if verdict.outcome is Outcome.SOFT_FAILURE:
-            if self.config.stash[RUN].soft_failures == "xfail":
+            if run.soft_failures == "xfail":
                 pytest.xfail(str(failure))  # does nothing under --runxfail, and the check fails below
             raise CheckFailedError(explanation(self.result))
         if verdict.outcome is Outcome.FAILED:
             raise CheckFailedError(explanation(self.result))
 
-    def score_request(self, editeval: EditEval, pipe: Pipe, source: LoadedImage, edited: LoadedImage) -> ScoreRequest:
-        """What this check asks of the scorer."""
-        spec, resolved = get_metric(self.check.metric), self.resolved
-        options = (resolved.coords, resolved.scope, resolved.patch_mask_threshold, resolved.bg_color)
-        return editeval.request(pipe, spec, source, edited, *options)
+    def wanted(self, editeval: EditEval, pipe: Pipe) -> Wanted:
+        """What this check asks for, of a pipe as `EditEval.pipe_for` gives it."""
+        from pytest_editeval.scoring.ahead import UNOPENED, Wanted
 
-    def _encode_ahead(
-        self,
-        editeval: EditEval,
-        fixtures: pytest.FixtureRequest,
-        asked: ScoreRequest,
-        images: tuple[LoadedImage, LoadedImage],
-    ) -> None:
-        """Encode the images of the checks that follow in this file with this one's: models are fastest in batches.
+        segmenter = pipe.sam_block.key if self.uses_objects and pipe.sam_block else None
+        if self._wanted is None or self._wanted[:2] != (pipe, segmenter):
+            spec, resolved = get_metric(self.check.metric), self.resolved
+            options = (resolved.coords, resolved.scope, resolved.patch_mask_threshold, resolved.bg_color)
+            request = editeval.request(pipe, spec, UNOPENED, UNOPENED, *options)
+            self._wanted = (pipe, segmenter, Wanted(request, self.case.source, self.case.edited))
+        return self._wanted[2]
 
-        Only those whose fixtures this check has set up anyway, so that no other's failure is met here.
-        """
-        run = self.config.stash[RUN]
-        if self.path in run.one_by_one or editeval.scorer.holds(asked):
-            return
-        requests, opened = [asked], {image.ref: image for image in images}
-        needed = set(self.fixture_names)
-        for item in run.following(self):
-            if len(opened) >= IMAGES_AHEAD:
-                break
-            if not isinstance(item, CheckItem) or not needed.issuperset(item.fixture_names):
-                continue
-            try:
-                both = item.open_images()
-                pipe = editeval.pipe_for(get_metric(item.check.metric), fixtures.getfixturevalue)
-                requests.append(item.score_request(editeval, pipe, *both))
-            except EditEvalError:
-                continue  # that check will say so itself
-            opened |= {image.ref: image for image in both}
-        if not editeval.scorer.encode_ahead(requests, opened.values()):
-            run.one_by_one.add(self.path)
+    def _promise(self, editeval: EditEval, pipe: Pipe, request: pytest.FixtureRequest) -> Promise:
+        selection = self.config.stash[RUN].selection(self.session)
 
-    def open_images(self) -> tuple[LoadedImage, LoadedImage]:
-        """Source and edited image; an `ImageError` says where the path is written."""
-        case = self.case
-        return (
-            self._open(case.source, case.source_position, "source"),
-            self._open(case.edited, case.edited_position, "edited"),
-        )
+        def following() -> Iterator[Upcoming]:
+            return (partial(other.foreseen, editeval) for other in selection.following(self))
 
-    def _open(self, path: Path, position: Position, key: str) -> LoadedImage:
-        from pytest_editeval.vision.images import load_image
+        def sharing(location: Location) -> Iterator[Upcoming]:
+            return (partial(other.foreseen, editeval) for other in selection.sharing(self, location))
 
+        wanted = self.wanted(editeval, pipe)
+        return editeval.ahead.ask(wanted, request.getfixturevalue, following, sharing)
+
+    def foreseen(self, editeval: EditEval, fixture: Fixture) -> Wanted | None:
+        """What this check will ask for, as far as another check's fixtures tell; whatever fails, it will meet itself."""
         try:
-            return load_image(path)
+            return self.wanted(editeval, editeval.pipe_for(get_metric(self.check.metric), fixture))
+        except (Exception, pytest.skip.Exception, pytest.fail.Exception, pytest.xfail.Exception):
+            return None
+
+    def _opened(self, image: Future[ImageRef], key: str) -> ImageRef:
+        position = self.case.source_position if key == "source" else self.case.edited_position
+        try:
+            return image.result()
         except ImageError as error:
             raise ImageError(f"{position}: {key} {error}") from None
 
@@ -247,7 +235,7 @@ class CheckItem(pytest.Function):
         if isinstance(error, Exception) and self.result.outcome is Outcome.ERROR:
             self.result = replace(self.result, detail=str(error) or repr(error))
         report.editeval_result = self.result.to_data()  # type: ignore[attr-defined]
-        report.editeval_encoded = self.encoded  # type: ignore[attr-defined]
+        report.editeval_counts = self.counts  # type: ignore[attr-defined]
         # On the item, because JUnit takes them from the teardown's report.
         self.user_properties = [*self._own_properties, *case_properties(self.result)]
 

@@ -59,3 +59,8 @@ def _gpu_count() -> int:
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
     return count.value
+
+
+def kind_of(device: str) -> str:
+    """The kind of a device, without its number: equal kinds give equal numbers."""
+    return device.split(":")[0]

@@ -57,7 +57,7 @@ class EditHooks:
     def __init__(self, run: EditRun) -> None:
         self.run = run
         self._results: list[CheckResult] = []
-        self._encoded: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._failed: list[pytest.TestReport] = []
         self._checks: dict[str, None] = {}  # in the order of collection
         self._mistakes = 0
@@ -137,7 +137,7 @@ class EditHooks:
 
             result = CheckResult.from_data(data)
             self._results.append(result)
-            self._encoded.update(getattr(report, "editeval_encoded", {}))
+            self._counts.update(getattr(report, "editeval_counts", {}))
             if isinstance(report.longrepr, str):
                 report.longrepr = self._explained(report.longrepr, headline(result), f"{result.file}:{result.line}")
                 self._failed.append(report)
@@ -191,7 +191,7 @@ class EditHooks:
         # The profile stands here too, because -q leaves the header out.
         terminalreporter.write_sep("─", f"edit scores · profile {self.run.profile.name}")
         if self._results:
-            for line in summary_lines(self._results, self._encoded):
+            for line in summary_lines(self._results, self._counts):
                 terminalreporter.write_line(line)
         for line in self._not_scored():
             terminalreporter.write_line(line, yellow=True)

@@ -7,6 +7,7 @@ fixture asks for it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,13 +38,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--editeval-cache",
         choices=CACHE_MODES,
-        help="features of images that were encoded before, in pytest's cache directory (default: readwrite)",
+        help="scores and features of earlier runs (default: readwrite)",
+    )
+    group.addoption(
+        "--editeval-cache-dir", metavar="DIR", help="where they are remembered (default: in pytest's cache directory)"
+    )
+    group.addoption("--editeval-cache-size", metavar="SIZE", help="what they may take there (default: 2GB)")
+    group.addoption("--editeval-memory", metavar="SIZE", help="images and features held in memory (default: 2GB)")
+    group.addoption(
+        "--editeval-batch-size", metavar="N", help="images per forward pass, or auto (default): halved if too many"
     )
     parser.addini("editeval_files", "file name patterns of edit cases", type="args", default=DEFAULT_FILES)
     parser.addini("editeval_config", "default of --editeval-config, relative to the ini file")
     parser.addini("editeval_device", "default of --editeval-device", default="auto")
     parser.addini("editeval_results", "default of --editeval-results, relative to the ini file")
     parser.addini("editeval_cache", "default of --editeval-cache", default="readwrite")
+    parser.addini("editeval_cache_dir", "default of --editeval-cache-dir, relative to the ini file")
+    parser.addini("editeval_cache_size", "default of --editeval-cache-size", default="2GB")
+    parser.addini("editeval_memory", "default of --editeval-memory", default="2GB")
+    parser.addini("editeval_batch_size", "default of --editeval-batch-size", default="auto")
     parser.addini("editeval_soft_failures", "default of --editeval-soft-failures", default="xfail")
 
 
@@ -64,12 +77,14 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 @pytest.fixture(scope="session")
-def editeval(request: pytest.FixtureRequest) -> EditEval:
+def editeval(request: pytest.FixtureRequest) -> Iterator[EditEval]:
     """The scorer of this run's profile: `editeval.score("emd", source, edited, coords=[...])` gives a `Score`."""
     from pytest_editeval.scoring.engine import EditEval
 
     run = request.config.stash[RUN]
-    return EditEval(run.pool, request.getfixturevalue, run.store)
+    scorer = EditEval(run.pool, request.getfixturevalue, run.store, run.memory_bytes)
+    yield scorer
+    scorer.close()
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,12 @@ from enum import StrEnum
 from typing import Any
 
 
+SCORES_COMPUTED = "scores computed"
+SCORES_REMEMBERED = "scores remembered"
+FEATURES_REMEMBERED = "features remembered"
+"""What is counted beside the images that were encoded, which are counted under the name of the model's family."""
+
+
 class Reason(StrEnum):
     """Why a metric could not be computed: the closed list of reason codes (docs/soft-failures.md)."""
 
@@ -45,6 +51,17 @@ class Score:
     value: float | None
     soft_failure: SoftFailure | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data (JSON types) that `from_data` turns back into an equal score."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Score:
+        """The score that `to_data` wrote."""
+        failure = data["soft_failure"]
+        soft_failure = SoftFailure(Reason(failure["reason"]), failure["detail"]) if failure else None
+        return cls(**{**data, "soft_failure": soft_failure})
 
 
 class Outcome(StrEnum):

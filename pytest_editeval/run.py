@@ -6,7 +6,8 @@ The object lives in every process of a run; `pytest_editeval.hooks` gathers what
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections import Counter
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +17,14 @@ import pytest
 
 from pytest_editeval.device import check_device
 from pytest_editeval.errors import EditEvalError
+from pytest_editeval.progress import Progress
 
 if TYPE_CHECKING:
     from pytest_editeval.config import Profile
+    from pytest_editeval.scoring.engine import EditEval
     from pytest_editeval.scoring.pool import PipePool
-    from pytest_editeval.scoring.store import FeatureStore
+    from pytest_editeval.scoring.store import Store
+    from pytest_editeval.selection import Selection
 
 RUN: pytest.StashKey[EditRun] = pytest.StashKey()
 SOFT_FAILURES = ("xfail", "fail")
@@ -37,13 +41,18 @@ class EditRun:
         self.soft_failures = self._setting("soft_failures") or "xfail"
         self.device = self._setting("device") or "auto"
         self.cache_mode = self._setting("cache") or "readwrite"
-        self.one_by_one: set[Path] = set()  # files whose images could not be encoded together
-        self._order: dict[pytest.Item, int] = {}
+        self.cache_dir = self._setting("cache_dir")
+        self.progress = Progress(config)
+        self._selection: Selection | None = None
+        self._counted: Counter[str] = Counter()
         self._patterns = config.getini("editeval_files")
         self._config_path = self._setting("config")
         results_path = self._setting("results")
         self.results_path = Path(results_path) if results_path else None
         try:
+            self.cache_bytes = parse_size("editeval_cache_size", self._setting("cache_size") or "2GB")
+            self.memory_bytes = parse_size("editeval_memory", self._setting("memory") or "2GB")
+            self.batch_size = parse_batch_size(self._setting("batch_size") or "auto")
             self._check_settings()
         except EditEvalError as error:
             raise pytest.UsageError(f"editeval: {error}") from None
@@ -53,12 +62,14 @@ class EditRun:
         value = self.config.getoption(f"editeval_{name}")
         if value is None:
             value = self.config.getini(f"editeval_{name}") or None
-            if value and name in ("config", "results") and self.config.inipath is not None:
+            if value and name in ("config", "results", "cache_dir") and self.config.inipath is not None:
                 value = self.config.inipath.parent / value
         return None if value is None else str(value)
 
     def _check_settings(self) -> None:
         check_device(self.device)
+        if self.cache_dir is not None and Path(self.cache_dir).exists() and not Path(self.cache_dir).is_dir():
+            raise EditEvalError(f"editeval_cache_dir {self.cache_dir} is no directory")
         if self.soft_failures not in SOFT_FAILURES:
             raise EditEvalError(f"unknown editeval_soft_failures {self.soft_failures!r}; allowed: xfail, fail")
         if self.cache_mode not in CACHE_MODES:
@@ -86,16 +97,38 @@ class EditRun:
             from pytest_editeval.vision.loading import share_cores
 
             share_cores(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-        return PipePool(self.profile, self.device)
+        return PipePool(self.profile, self.device, self.batch_size)
 
     @cached_property
-    def store(self) -> FeatureStore | None:
-        """Features of earlier runs, in pytest's cache directory; none with `-p no:cacheprovider`."""
-        if self.cache_mode == "off" or not hasattr(self.config, "cache"):
+    def store(self) -> Store | None:
+        """What earlier runs remember, in pytest's cache directory or the one that was named; none if neither is."""
+        if self.cache_mode == "off" or (self.cache_dir is None and not hasattr(self.config, "cache")):
             return None
-        from pytest_editeval.scoring.store import FeatureStore
+        from pytest_editeval.scoring.store import Store
 
-        return FeatureStore(self.config.cache.mkdir("editeval"), writable=self.cache_mode == "readwrite")
+        folder = Path(self.cache_dir) if self.cache_dir else self.config.cache.mkdir("editeval")
+        return Store(folder, writable=self.cache_mode == "readwrite", max_bytes=self.cache_bytes)
+
+    def selection(self, session: pytest.Session) -> Selection:
+        """Which checks will run."""
+        if self._selection is None:
+            from pytest_editeval.selection import Selection
+
+            together = self.keeps_files_together
+            self._selection = Selection(session.items, is_worker=self.is_worker, files_together=together)
+        return self._selection
+
+    @property
+    def keeps_files_together(self) -> bool:
+        """Whether all checks of a file run in one process."""
+        return not self.is_worker
+
+    def new_counts(self, editeval: EditEval) -> dict[str, int]:
+        """What was computed, remembered and encoded since this was asked last."""
+        counts = editeval.counts
+        new = counts - self._counted
+        self._counted = counts
+        return dict(new)
 
     def is_edit_file(self, name: str) -> bool:
         """Whether a file of that name holds edit cases."""
@@ -105,15 +138,19 @@ class EditRun:
         """Whether a node is a file of edit cases, or lies in one."""
         return self.is_edit_file(nodeid.split("::")[0].rsplit("/", 1)[-1])
 
-    def following(self, item: pytest.Item) -> Iterator[pytest.Item]:
-        """The items of the same file that this process will run after this one.
 
-        None in a worker of xdist: another worker may get them.
-        """
-        items = item.session.items
-        if not self._order:
-            self._order = {other: index for index, other in enumerate(items)}
-        index = self._order[item] + 1
-        while not self.is_worker and index < len(items) and items[index].path == item.path:
-            yield items[index]
-            index += 1
+def parse_size(name: str, text: str) -> int:
+    """Bytes of ``500MB`` or ``2GB``; `EditEvalError` says what is allowed."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MB|GB)", text.strip(), re.IGNORECASE)
+    if found is None or float(found[1]) <= 0:
+        raise EditEvalError(f"{name} is a size such as 500MB or 2GB, not {text!r}")
+    return int(float(found[1]) * (1e9 if found[2].upper() == "GB" else 1e6))
+
+
+def parse_batch_size(text: str) -> int | None:
+    """A number of images, or `None` for auto."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise EditEvalError(f"editeval_batch_size is auto or a number of images from 1, not {text!r}")
+    return int(text)

@@ -7,12 +7,18 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from pytest_editeval.reports.text import number
-from pytest_editeval.results import CheckResult, Outcome
+from pytest_editeval.results import (
+    FEATURES_REMEMBERED,
+    SCORES_COMPUTED,
+    SCORES_REMEMBERED,
+    CheckResult,
+    Outcome,
+)
 
 HEADINGS = ("metric", "", "checks", "pass", "fail", "soft", "error", "median", "worst (case)")
 
 
-def summary_lines(results: Sequence[CheckResult], encoded: Mapping[str, int]) -> list[str]:
+def summary_lines(results: Sequence[CheckResult], counts: Mapping[str, int]) -> list[str]:
     """The section "edit scores", without its title."""
     by_metric: dict[str, list[CheckResult]] = {}
     for result in results:
@@ -30,10 +36,20 @@ def summary_lines(results: Sequence[CheckResult], encoded: Mapping[str, int]) ->
     if reasons:
         counted = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
         lines.append(f"soft failures: {counted}   (details: -rx)")
-    if encoded:
-        new = [f"{count} × {what}" for what, count in sorted(encoded.items()) if what != "remembered" and count]
-        lines.append(f"encoded {', '.join(new) or 'nothing'} · {encoded['remembered']} remembered from earlier runs")
+    if counts:
+        lines.append(_work(counts))
     return lines
+
+
+def _work(counts: Mapping[str, int]) -> str:
+    """What the store had, and what had to be done."""
+    had = {name: counts.get(name, 0) for name in (SCORES_COMPUTED, SCORES_REMEMBERED, FEATURES_REMEMBERED)}
+    families = [f"{count} × {what}" for what, count in sorted(counts.items()) if what not in had and count]
+    line = f"scores: {had[SCORES_COMPUTED]} computed, {had[SCORES_REMEMBERED]} remembered"
+    if had[SCORES_COMPUTED]:
+        remembered = had[FEATURES_REMEMBERED]
+        line += f" · images and objects: {', '.join(families) or '0'} encoded, {remembered} remembered"
+    return line
 
 
 def _row(metric: str, group: Sequence[CheckResult]) -> tuple[str, ...]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_editeval.config import MetricSettings
 from pytest_editeval.errors import MetricError, known_names, unknown
-from pytest_editeval.needs import ScoreRequest
+from pytest_editeval.needs import ImageRef, Need, ScoreRequest
 from pytest_editeval.registry import MASK_MODES, PIPES, MetricSpec, Scope, get_metric
-from pytest_editeval.results import Score
+from pytest_editeval.results import SCORES_COMPUTED, SCORES_REMEMBERED, Reason, Score
+from pytest_editeval.scoring.ahead import Ahead
 from pytest_editeval.scoring.pool import PipePool
-from pytest_editeval.scoring.store import FeatureStore
+from pytest_editeval.scoring.store import Store
 
 if TYPE_CHECKING:
-    from pytest_editeval.vision.images import ImageLike, LoadedImage
+    from pytest_editeval.vision.images import ImageFiles, ImageLike, LoadedImage
     from pytest_editeval.vision.pipes import Pipe
     from pytest_editeval.vision.scorer import Scorer
 
@@ -23,22 +26,60 @@ Boxes = Iterable[Sequence[float]]
 Pairs = Iterable[tuple[Sequence[float], Sequence[float]]]
 Fixture = Callable[[str], Any]
 
+MEMORY_BYTES = 2 << 30
+
 
 class EditEval:
     """The session's scorer. `fixture` gives the object behind a fixture's name, which a user may have overridden."""
 
-    def __init__(self, pool: PipePool, fixture: Fixture, store: FeatureStore | None = None) -> None:
+    def __init__(
+        self, pool: PipePool, fixture: Fixture, store: Store | None = None, memory_bytes: int = MEMORY_BYTES
+    ) -> None:
         self.profile = pool.profile
         self.pool = pool
+        self.memory_bytes = memory_bytes
+        self._scores: Counter[str] = Counter()
         self._store = store
         self._fixture = fixture
 
     @cached_property
     def scorer(self) -> Scorer:
         """What is shared by all pipes of the session: the features, and with them every encoded image."""
+        from pytest_editeval.vision.features import FeatureMemory
+        from pytest_editeval.vision.lanes import Lanes
         from pytest_editeval.vision.scorer import Scorer
 
-        return Scorer(store=self._store)
+        return Scorer(FeatureMemory(self.memory_bytes // 2), store=self._store, executor=Lanes())
+
+    @cached_property
+    def files(self) -> ImageFiles:
+        """The session's way to open images."""
+        from pytest_editeval.vision.images import ImageFiles
+
+        return ImageFiles(self._store)
+
+    @cached_property
+    def ahead(self) -> Ahead:
+        """The scores of the checks that come next."""
+        return Ahead(self, self.memory_bytes // 2)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """What was done so far: scores computed and remembered, images encoded by model family, features remembered."""
+        return self.scorer.counts + self._scores
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user should know of the models: batches that did not fit."""
+        models = (*self.scorer.backbones.values(), *self.scorer.segmenters.values())
+        return list(dict.fromkeys(line for model in models if hasattr(model, "batch") for line in model.batch.notices))
+
+    def close(self) -> None:
+        """Stop what is being worked out ahead, and wait for what a model is in the middle of."""
+        if "ahead" in self.__dict__:
+            self.ahead.close()
+        if "scorer" in self.__dict__:
+            self.scorer.executor.close()
 
     def score(
         self,
@@ -61,8 +102,6 @@ class EditEval:
 
         Raises an `EditEvalError` that says in a line what is wrong with an image, a box or a checkpoint.
         """
-        from pytest_editeval.vision.images import load_image
-
         spec = get_metric(metric)
         settings = self.profile.settings(metric)
         boxes = _listed(metric, "coords", "boxes (x1, y1, x2, y2)", coords)
@@ -78,24 +117,76 @@ class EditEval:
             raise MetricError(f"{metric}: {unknown('scope', scope, MASK_MODES)}\n  {known_names(MASK_MODES)}, or None")
         if scope == "default":
             scope = settings.scope if boxes else None
-        images = load_image(source), load_image(edited)
+        images = self.files.load(source), self.files.load(edited)
         threshold = settings.patch_mask_threshold if patch_mask_threshold is None else patch_mask_threshold
         color = settings.bg_color if bg_color is None else bg_color
-        request = self.request(self.pipe_for(spec), spec, *images, boxes, scope, threshold, color)
-        return self.scorer.score([request], images)[0]
+        refs = (image.ref for image in images)
+        request = self.request(self.pipe_for(spec), spec, *refs, boxes, scope, threshold, color)
+        return self.begin([request], images)[0].result()
+
+    def begin(
+        self,
+        requests: Sequence[ScoreRequest],
+        images: Iterable[LoadedImage],
+        along: Mapping[ImageRef, Sequence[Need]] | None = None,
+    ) -> list[Future[Score]]:
+        """Begin to score: remembered scores are there at once, the others when their images are encoded.
+
+        `along` are the objects that later requests need of an image; they are encoded with it when it has to be
+        segmented now.
+        """
+        keys = [self._score_key(request) for request in requests]
+        futures = [self._recall(key) for key in keys]
+        missing = [request for request, future in zip(requests, futures, strict=True) if future is None]
+        segmented = {ref for one in missing if one.metric.inputs == "objects" for ref in (one.source, one.edited)}
+        later = [need for ref, needs in (along or {}).items() if ref in segmented for need in needs]
+        begun = iter(self.scorer.submit(missing, images, later) if missing else ())
+        self._scores[SCORES_COMPUTED] += len(missing)
+        scores: list[Future[Score]] = []
+        for key, future in zip(keys, futures, strict=True):
+            if future is None:
+                future = next(begun)
+                future.add_done_callback(partial(self._remember, key))
+            scores.append(future)
+        return scores
+
+    def _score_key(self, request: ScoreRequest) -> str | None:
+        from pytest_editeval.vision.identity import score_key
+
+        if self._store is None:
+            return None
+        segmenter = self.scorer.segmenters[request.segmenter] if request.segmenter else None
+        return score_key(request, self.scorer.backbones[request.backbone], segmenter)
+
+    def _recall(self, key: str | None) -> Future[Score] | None:
+        data = self._store.load_score(key) if self._store is not None and key is not None else None
+        if data is None:
+            return None
+        self._scores[SCORES_REMEMBERED] += 1
+        future: Future[Score] = Future()
+        future.set_result(Score.from_data(data))
+        return future
+
+    def _remember(self, key: str | None, future: Future[Score]) -> None:
+        if key is None or self._store is None or future.cancelled() or future.exception() is not None:
+            return
+        score = future.result()
+        # A segmenter that raised may have had a bad moment; every other soft failure is certain to come again.
+        if score.soft_failure is None or score.soft_failure.reason is not Reason.SEGMENTER_FAILED:
+            self._store.save_score(key, score.to_data())
 
     def request(
         self,
         pipe: Pipe,
         spec: MetricSpec,
-        source: LoadedImage,
-        edited: LoadedImage,
+        source: ImageRef,
+        edited: ImageRef,
         coords: Boxes,
         scope: Scope | None,
         patch_mask_threshold: float,
         bg_color: tuple[int, int, int],
     ) -> ScoreRequest:
-        """The request to the scorer, for a pipe of `pipe_for`, images that are open and settings that are complete."""
+        """The request to the scorer, for a pipe of `pipe_for` and settings that are complete."""
         mask_mode = MASK_MODES[scope] if scope is not None and spec.inputs == "patches" else None
         try:
             return pipe.request(spec.name, source, edited, coords, mask_mode, patch_mask_threshold, bg_color)

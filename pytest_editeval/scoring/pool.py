@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 class PipePool:
-    """The pipes of a profile; `device`, unless it is auto, wins over the configuration's."""
+    """The pipes of a profile; `device`, unless it is auto, wins over the configuration's.
 
-    def __init__(self, profile: Profile, device: str = "auto") -> None:
+    `batch_size` is how many images go through a backbone at once, `None` what suits the device.
+    """
+
+    def __init__(self, profile: Profile, device: str = "auto", batch_size: int | None = None) -> None:
         self.profile = profile
+        self.batch_size = batch_size
         self.device = None if device == "auto" else device
         self._pipes: dict[PipeSettings, Pipe] = {}
         self._segmenters: dict[SamSettings, SAMSegmenter] = {}
@@ -53,4 +57,4 @@ class PipePool:
         return self.segmenter(blocks[0])
 
     def _on_device(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {**options, "device": self.device or options["device"]}
+        return {**options, "device": self.device or options["device"], "batch_size": self.batch_size}

@@ -1,28 +1,38 @@
-"""Features on disk, under pytest's cache directory: what one run encoded, the next one does not encode again."""
+"""What outlasts a run: scores, features, and the content of image files, one file per entry.
+
+An entry is known by a digest of everything that can change it. Its first line is a checksum over its kind, its key and
+its body, so a file that is cut off, damaged or put in another's place counts as absent. No pickle is read or written.
+Files appear whole or not at all, so many processes, on several machines too, may share a folder.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import os
-import tempfile
+import time
+import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_editeval.needs import ImageRef
+
 Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]
-Mode = Literal["readwrite", "read", "off"]
+Kind = Literal["features", "scores", "images"]
 
 MAX_BYTES = 2 << 30
+STALE_SECONDS = 3600
+FORMAT = "editeval-1"
 
 
-class FeatureStore:
-    """Patch features and CLS by key, one `.npz` file each.
-
-    The key is everything that can change them (`pytest_editeval.vision.scorer`). No pickle is ever read; a file that is
-    damaged (npz carries checksums) counts as absent. Files appear whole or not at all, so processes may share a folder.
-    """
+class Store:
+    """Entries of three kinds in a folder that is kept within `max_bytes`; what was used longest ago goes first."""
 
     def __init__(self, folder: Path, *, writable: bool = True, max_bytes: int = MAX_BYTES) -> None:
         self.folder = folder
@@ -30,42 +40,102 @@ class FeatureStore:
         self.max_bytes = max_bytes
 
     def load(self, key: str) -> Arrays | None:
-        """`(patches, cls)`, float32, or `None`."""
-        path = self._path(key)
-        try:
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-                patches, cls = arrays["patches"], arrays["cls"]
-        except Exception:  # a damaged archive fails in a dozen ways, and all mean that nothing usable is there
+        """Patch features and CLS, float32, or `None`."""
+        body = self._read("features", key)
+        if body is None:
             return None
-        if patches.dtype != np.float32 or cls.dtype != np.float32 or patches.ndim != 2 or cls.ndim != 1:
-            return None
-        with suppress(OSError):
-            os.utime(path)  # what was used last is evicted last
+        stream = io.BytesIO(body)
+        patches, cls = (np.lib.format.read_array(stream, allow_pickle=False) for _ in range(2))
         return patches, cls
 
     def save(self, key: str, patches: NDArray[np.float32], cls: NDArray[np.float32]) -> None:
-        """Remember; a folder that cannot be written to costs the memory, not the run."""
-        if not self.writable:
-            return
-        path = self._path(key)
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as stream:
-                np.savez(stream, patches=patches, cls=cls)
-            Path(stream.name).replace(path)
+        """Remember the features of an image."""
+        stream = io.BytesIO()
+        for array in (patches, cls):
+            np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+        self._write("features", key, stream.getvalue())
+
+    def load_score(self, key: str) -> dict[str, Any] | None:
+        """A score as plain data, or `None`."""
+        body = self._read("scores", key)
+        data: dict[str, Any] | None = None if body is None else json.loads(body)
+        return data
+
+    def save_score(self, key: str, score: Mapping[str, Any]) -> None:
+        """Remember a score; JSON keeps every bit of a float."""
+        self._write("scores", key, json.dumps(score).encode())
+
+    def load_image(self, key: str) -> ImageRef | None:
+        """What the file of that digest shows, or `None`."""
+        body = self._read("images", key)
+        if body is None:
+            return None
+        digest, width, height = json.loads(body)
+        return ImageRef(digest, (width, height))
+
+    def save_image(self, key: str, ref: ImageRef) -> None:
+        """Remember what an image file shows."""
+        self._write("images", key, json.dumps([ref.digest, *ref.size]).encode())
 
     def prune(self) -> None:
-        """Delete the files that were used longest ago until the folder is within `max_bytes`."""
+        """Delete the entries that were used longest ago until the folder is within `max_bytes`.
+
+        What a killed process left half written goes after an hour.
+        """
         if not self.writable:
             return
-        with suppress(OSError):
-            files = [(path, path.stat()) for path in self.folder.glob("*/*") if path.is_file()]
-            excess = sum(stat.st_size for _, stat in files) - self.max_bytes
-            for path, stat in sorted(files, key=lambda entry: entry[1].st_mtime):
-                if excess <= 0:
-                    break
-                path.unlink(missing_ok=True)
-                excess -= stat.st_size
+        now = time.time()
+        found: list[tuple[float, int, str]] = []
+        for kind in ("features", "scores", "images"):
+            for folder, _, names in os.walk(self.folder / kind):
+                for name in names:
+                    path = os.path.join(folder, name)  # noqa: PTH118  (a hundred thousand of them)
+                    with suppress(OSError):
+                        stat = os.stat(path)  # noqa: PTH116
+                        if name.endswith(".tmp") and now - stat.st_mtime > STALE_SECONDS:
+                            Path(path).unlink()
+                        else:
+                            found.append((stat.st_mtime, stat.st_size, path))
+        excess = sum(size for _, size, _ in found) - self.max_bytes
+        for _, size, path in sorted(found):
+            if excess <= 0:
+                break
+            with suppress(OSError):
+                Path(path).unlink()
+                excess -= size
 
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}.npz"
+    def _read(self, kind: Kind, key: str) -> bytes | None:
+        path = self._path(kind, key)
+        try:
+            head, _, body = path.read_bytes().partition(b"\n")
+        except OSError:
+            return None
+        if head != _head(kind, key, body):
+            return None
+        with suppress(OSError):
+            os.utime(path)  # what was used last is evicted last
+        return body
+
+    def _write(self, kind: Kind, key: str, body: bytes) -> None:
+        """A folder that cannot be written to, or a full disk, costs the memory, not the run."""
+        if not self.writable:
+            return
+        path = self._path(kind, key)
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_name(f"{key}.{uuid.uuid4().hex}.tmp")
+            try:
+                unfinished.write_bytes(_head(kind, key, body) + b"\n" + body)
+                unfinished.replace(path)
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                raise
+
+    def _path(self, kind: Kind, key: str) -> Path:
+        return self.folder / kind / key[:2] / key
+
+
+def _head(kind: Kind, key: str, body: bytes) -> bytes:
+    digest = hashlib.sha256(f"{FORMAT} {kind} {key}\n".encode())
+    digest.update(body)
+    return digest.hexdigest().encode()

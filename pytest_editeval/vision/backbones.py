@@ -1,47 +1,41 @@
-"""CLIP and DINOv3: a batch of images -> features (rows of the last hidden state, as the model returns it)."""
+"""CLIP and DINOv3: a batch of images -> features (rows of the last hidden state, as the model returns it).
+
+What a backbone is (geometry, tokens, fingerprint) is known from its checkpoint's files; torch is imported with the
+network, when a first image is encoded.
+"""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-import torch
-import transformers
 from numpy.typing import NDArray
-from PIL import Image
-from torch import nn
 
 from pytest_editeval.device import resolve_device
-from pytest_editeval.errors import CheckpointError, ImageError, MetricError
+from pytest_editeval.digests import digest_of
+from pytest_editeval.errors import CheckpointError, MetricError
 from pytest_editeval.regions import Geometry
-from pytest_editeval.vision.checkpoints import (
-    BackboneInfo,
-    checked_geometry,
-    digest_of,
-    file_digests,
-    first_line,
-    from_hub,
-    read_backbone,
-)
+from pytest_editeval.vision.batches import BatchSize, default_size
+from pytest_editeval.vision.checkpoints import DTYPES, BackboneInfo, checked_geometry, file_digests, read_backbone
 from pytest_editeval.vision.features import Features
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
-from pytest_editeval.vision.loading import DTYPES, exact_arithmetic, load_transformers, shared_model
 
-PatchMask = NDArray[np.bool_] | torch.Tensor | None
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
-BATCH_SIZE = 16
-MAX_RESIZED_PIXELS = 64_000_000
+    PatchMask = NDArray[np.bool_] | torch.Tensor | None
 
 
-class Backbone(ABC):
+class Backbone:
     """A vision transformer with `[CLS, registers..., patches...]` tokens.
 
     `model_path` is a directory in transformers' format or an id on the Hugging Face hub. `fit` is ``"crop"`` (the
     checkpoint's own geometry) or ``"squash"`` (the whole image, no crop). The constructor reads the checkpoint's
-    configuration files (`CheckpointError`); weights are loaded when the first image is encoded.
+    configuration files (`CheckpointError`); weights are loaded when the first image is encoded, `batch_size` images go
+    through the network at once. `model_class` is the network's class in transformers.
     """
 
     family: ClassVar[str]
@@ -49,6 +43,7 @@ class Backbone(ABC):
     default_sizes: ClassVar[tuple[int, int]]
     model_types: ClassVar[frozenset[str]]
     resizable: ClassVar[bool]
+    model_class: ClassVar[str]
 
     def __init__(
         self,
@@ -58,17 +53,19 @@ class Backbone(ABC):
         fit: str = "crop",
         input_size: int | None = None,
         dtype: str = "float32",
+        batch_size: int | None = None,
     ) -> None:
         model_path = model_path or self.default_path
         if model_path is None:
             raise CheckpointError(f"{type(self).__name__} needs a model_path: a directory or a hub id")
         if fit not in ("crop", "squash"):
             raise CheckpointError(f"unknown fit {fit!r}; allowed: crop, squash")
-        if dtype not in tuple(DTYPES):
+        if dtype not in DTYPES:
             raise CheckpointError(f"unknown dtype {dtype!r}; allowed: {', '.join(DTYPES)}")
         self.model_path = str(model_path)
         self.device = resolve_device(device)
         self.dtype = dtype
+        self.batch = BatchSize(batch_size or default_size(self.device), self.model_path)
         self.info = read_backbone(self.model_path, self.default_sizes)
         self._check_family(self.info)
         geometry = self._at_size(input_size) if input_size is not None else self.info.geometry
@@ -81,34 +78,34 @@ class Backbone(ABC):
 
     @cached_property
     def key(self) -> str:
-        """Equal for backbones that give equal features."""
+        """Equal for backbones that give equal features, by whatever name they know their checkpoint."""
         return digest_of(
-            {"path": self.model_path, "class": repr(type(self)), "types": sorted(self.model_types)}
-            | {"geometry": self.geometry, "dtype": self.dtype, "device": self.device}
+            {"fingerprint": self.fingerprint, "class": repr(type(self)), "types": sorted(self.model_types)}
+            | {"device": self.device}
         )
 
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the checkpoint's files and of the settings that change the features; not of the device."""
-        return digest_of({"files": file_digests(self.model_path), "geometry": self.geometry, "dtype": self.dtype})
+        return digest_of({"files": file_digests(self.model_path), "geometry": self.geometry, "dtype": self.dtype})[:16]
 
     @cached_property
     def model(self) -> nn.Module:
         """The network; loaded on first use, and shared by all backbones of the process with these settings."""
-        return shared_model(self._model_class().__name__, self.model_path, self.device, self.dtype, self._load)
+        from pytest_editeval.vision.networks import load_network
+
+        return load_network(self.model_class, self.model_path, self.device, self.dtype)
 
     @cached_property
     def processor(self) -> Any:
         """The checkpoint's own image processor."""
-        load: Any = transformers.AutoImageProcessor.from_pretrained
-        return from_hub(self.model_path, lambda: load(self.model_path, trust_remote_code=False))
+        from pytest_editeval.vision.networks import load_processor
+
+        return load_processor(self.model_path)
 
     def encode(self, images: Sequence[ImageLike]) -> list[Features]:
         """Features of each image, batched; float32 whatever the model's dtype. `MetricError` for NaN or infinity."""
-        features: list[Features] = []
-        for start in range(0, len(images), BATCH_SIZE):
-            features += self._encode_batch(images[start : start + BATCH_SIZE])
-        return features
+        return self.batch.run(images, self._encode_batch)
 
     def get_features(
         self, image: ImageLike | Sequence[ImageLike], mask: PatchMask = None
@@ -116,12 +113,16 @@ class Backbone(ABC):
         """Patch features `(n_patches, dim)`, row by row, without CLS and registers; with a boolean `mask` over the
         patches only the selected rows. A list of images gives a list.
         """
+        import torch
+
         selected = self._selected(mask)
         rows = [torch.from_numpy(features.patches[selected]) for features in self.encode(_as_list(image))]
         return rows if isinstance(image, list | tuple) else rows[0]
 
     def get_cls_feature(self, image: ImageLike | Sequence[ImageLike]) -> torch.Tensor:
         """The CLS feature `(dim,)`; for a list of images `(n, dim)`."""
+        import torch
+
         rows = torch.from_numpy(np.stack([features.cls for features in self.encode(_as_list(image))]))
         return rows if isinstance(image, list | tuple) else rows[0]
 
@@ -138,10 +139,10 @@ class Backbone(ABC):
         return selected
 
     def _encode_batch(self, images: Sequence[ImageLike]) -> list[Features]:
-        pixels = torch.cat([self._pixels(rgb_pixels(image)) for image in images])
-        with exact_arithmetic():
-            output = self.model(pixel_values=pixels.to(self.device, DTYPES[self.dtype]))
-            hidden = output.last_hidden_state.float().cpu().numpy()
+        from pytest_editeval.vision.networks import hidden_states
+
+        pixels = [self._pixels(image) for image in images]
+        hidden = hidden_states(self.model, pixels, self.device, self.dtype)
         skipped = 1 + self.info.num_register_tokens
         if hidden.shape[1] != skipped + self.geometry.grid**2:
             raise CheckpointError(
@@ -152,24 +153,11 @@ class Backbone(ABC):
             raise MetricError(f"{self.model_path} ({self.dtype} on {self.device}) returned NaN or infinite features")
         return [Features(rows[skipped:].copy(), rows[0].copy()) for rows in hidden]
 
-    def _pixels(self, image: Image.Image) -> torch.Tensor:
-        """Normalised pixels `(1, 3, input_size, input_size)`; resize and crop are the geometry's."""
-        width, height = self.geometry.resized(image.size)
-        if width * height > MAX_RESIZED_PIXELS:
-            raise ImageError(
-                f"a {image.width}×{image.height} image is too narrow for a shortest-edge resize (it would become "
-                f"{width}×{height}); set `fit: squash`"
-            )
-        size = {"height": height, "width": width}
-        try:
-            batch = self.processor(images=image, size=size, do_resize=True, do_center_crop=False, return_tensors="pt")
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                f"{self.model_path}: its preprocessor_config.json does not work: {first_line(error)}"
-            ) from error
-        left, top = self.geometry.offset(image.size)
-        side = self.geometry.input_size
-        return cast(torch.Tensor, batch["pixel_values"][:, :, top : top + side, left : left + side])
+    def _pixels(self, image: ImageLike) -> torch.Tensor:
+        """Normalised pixels `(1, 3, input_size, input_size)`."""
+        from pytest_editeval.vision.networks import normalised
+
+        return normalised(rgb_pixels(image), self.processor, self.geometry, self.model_path)
 
     def _at_size(self, input_size: int) -> Geometry:
         own = self.info.geometry
@@ -187,13 +175,6 @@ class Backbone(ABC):
                 f"{', '.join(sorted(self.model_types))}"
             )
 
-    @abstractmethod
-    def _model_class(self) -> Any:
-        """transformers' class for the network."""
-
-    def _load(self) -> nn.Module:
-        return load_transformers(self._model_class(), self.model_path)
-
 
 class CLIPMixin(Backbone):
     """The vision tower of CLIP; features are taken before the post layer norm."""
@@ -202,6 +183,7 @@ class CLIPMixin(Backbone):
     default_path = "openai/clip-vit-base-patch32"
     default_sizes = (224, 32)
     model_types = frozenset({"clip", "clip_vision_model"})
+    model_class = "CLIPVisionModel"
     resizable = False
 
     def __init__(self, **kwargs: Any) -> None:
@@ -218,9 +200,6 @@ class CLIPMixin(Backbone):
         """Side of the input in pixels."""
         return self.geometry.input_size
 
-    def _model_class(self) -> Any:
-        return transformers.CLIPVisionModel
-
 
 class DINOv3Mixin(Backbone):
     """DINOv3, and the plain vision transformers of its family (DINOv2, with and without registers)."""
@@ -228,15 +207,13 @@ class DINOv3Mixin(Backbone):
     family = "DINOv3"
     default_sizes = (224, 16)
     model_types = frozenset({"dinov3_vit", "dinov2", "dinov2_with_registers"})
+    model_class = "AutoModel"
     resizable = True
 
     @property
     def input_image_size(self) -> int:
         """Side of the input in pixels."""
         return self.geometry.input_size
-
-    def _model_class(self) -> Any:
-        return transformers.AutoModel
 
 
 def _as_list(image: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:

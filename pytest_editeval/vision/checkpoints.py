@@ -12,12 +12,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, display_path
 from pytest_editeval.regions import Geometry
 
 HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 FILE_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 LONGEST_REASON = 240
+CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
+SAFETENSORS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
+PICKLED = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
+SAM_TYPES = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}
+"""segment-anything's names for its encoders, and their widths."""
+
+DTYPES = ("float32", "bfloat16", "float16")
 KNOWN_SIZES = {
     "clip-vit-base-patch32": (224, 32),
     "clip-vit-base-patch16": (224, 16),
@@ -203,14 +211,14 @@ def checked_geometry(model_path: str, input_size: int, patch_size: int, shortest
 
 
 def file_digests(model_path: str) -> dict[str, str]:
-    """SHA-256 of each of the checkpoint's files, by name."""
+    """SHA-256 of each of the checkpoint's files, by name. What a hub id lacks on disk is downloaded."""
     stats = [(file, file.stat()) for file in checkpoint_files(model_path)]
-    return {file.name: _file_digest(file, stat.st_size, stat.st_mtime_ns) for file, stat in stats}
+    return {file.name: _file_digest(file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in stats}
 
 
 @cache
-def _file_digest(path: Path, size: int, mtime_ns: int) -> str:
-    """Once per file and process: pipes may share a checkpoint of gigabytes. Size and time tell a changed one."""
+def _file_digest(path: Path, size: int, mtime_ns: int, ctime_ns: int) -> str:
+    """Once per file and process: pipes may share a checkpoint of gigabytes. Size and times tell a changed one."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -222,26 +230,18 @@ def checkpoint_files(model_path: str) -> list[Path]:
         if path.is_file():
             return [path]
     else:
-        from huggingface_hub import snapshot_download
-
-        path = Path(from_hub(model_path, lambda: snapshot_download(model_path, local_files_only=True)))
-    names = {"config.json", "preprocessor_config.json", "processor_config.json"}
+        path = _downloaded(model_path, SAFETENSORS)
+        if not any(path.glob("*.safetensors")):
+            path = _downloaded(model_path, PICKLED)
     weights = sorted(path.glob("*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
-    return sorted(file for file in path.iterdir() if file.name in names) + weights
+    return sorted(file for file in path.iterdir() if file.name in CONFIGS) + weights
 
 
-def signature(model_path: str) -> str:
-    """Sizes and times of a local checkpoint's files: another value when they have changed."""
-    if not is_local(model_path):
-        return ""
-    found = [(file.name, file.stat()) for file in checkpoint_files(model_path)]
-    return digest_of({name: (stat.st_size, stat.st_mtime_ns) for name, stat in found})
+def _downloaded(model_path: str, weights: tuple[str, ...]) -> Path:
+    from huggingface_hub import snapshot_download
 
-
-def digest_of(parts: Mapping[str, object]) -> str:
-    """Short digest of named parts, the same whatever their order."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    wanted = [*CONFIGS, *weights]
+    return Path(from_hub(model_path, lambda: snapshot_download(model_path, allow_patterns=wanted)))
 
 
 def _square(value: object, fallback: int, model_path: str, name: str) -> int:

@@ -1,19 +1,21 @@
-"""Features as plain arrays, and a bounded memory of them."""
+"""Features and measurements as plain arrays, and a bounded memory of what was encoded."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from threading import Lock
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_editeval.needs import Need
 from pytest_editeval.results import SoftFailure
 
 Array = NDArray[np.float32]
+
+MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +34,14 @@ class Features:
 Encoded = Features | SoftFailure
 
 
-class Sized(Protocol):
-    """Something that knows its size in memory."""
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """A metric's number, and `parts`: for a patch metric each edited patch's share of the cost (they sum to 1,
+    or are all 0), for an object metric the score of each pair.
+    """
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes."""
+    value: float
+    parts: NDArray[np.float64]
 
 
 class FeatureStore(Protocol):
@@ -50,54 +54,41 @@ class FeatureStore(Protocol):
         """Store."""
 
 
-E = TypeVar("E", bound=Sized)
-
-
 class FeatureMemory:
-    """What was encoded, by need; the least recently used entries go when `max_bytes` is passed."""
+    """What was encoded, by need; the least recently used entries go when `max_bytes` is passed. Threads may share it."""
 
-    def __init__(self, max_bytes: int = 1 << 30) -> None:
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
-        self.hits = 0
         self._bytes = 0
+        self._lock = Lock()
         self._entries: OrderedDict[Hashable, Any] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def holds(self, need: Need) -> bool:
-        """Whether the features of the need are remembered here; asking is no use of them."""
-        return need in self._entries
+    @property
+    def nbytes(self) -> int:
+        """Size of what is remembered."""
+        return self._bytes
 
-    def get(self, need: Need) -> Encoded | None:
-        """The features of the need, if they are remembered."""
-        return cast("Encoded | None", self._get(need))
+    def get(self, key: Hashable) -> Any:
+        """What is remembered under the key, or `None`."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._entries.move_to_end(key)
+            return entry
 
-    def put(self, need: Need, entry: Encoded) -> None:
-        """Remember the features of the need."""
-        self._put(need, entry)
-
-    def embedding(self, key: Hashable, embed: Callable[[], E]) -> E:
-        """The segmenter's embedding under `key`, made by `embed` when it is not remembered."""
-        embedding = cast("E | None", self._get(key))
-        if embedding is None:
-            embedding = embed()
-            self._put(key, embedding)
-        return embedding
-
-    def _get(self, key: Hashable) -> Any:
-        entry = self._entries.get(key)
-        if entry is not None:
-            self.hits += 1
-            self._entries.move_to_end(key)
-        return entry
-
-    def _put(self, key: Hashable, entry: Any) -> None:
-        self._bytes += _size(entry) - _size(self._entries.pop(key, None))
-        self._entries[key] = entry
-        while self._bytes > self.max_bytes and len(self._entries) > 1:
-            _, evicted = self._entries.popitem(last=False)
-            self._bytes -= _size(evicted)
+    def put(self, key: Hashable, entry: Any, *, spare: bool = False) -> None:
+        """Remember; what is `spare` is the first to go when room is needed."""
+        with self._lock:
+            self._bytes += _size(entry) - _size(self._entries.pop(key, None))
+            self._entries[key] = entry
+            if spare:
+                self._entries.move_to_end(key, last=False)
+            while self._bytes > self.max_bytes and len(self._entries) > 1:
+                _, evicted = self._entries.popitem(last=False)
+                self._bytes -= _size(evicted)
 
 
 def _size(entry: Any) -> int:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import warnings
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
 from pathlib import Path
+from threading import Lock, RLock
+from typing import Protocol
+from weakref import WeakValueDictionary
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from pytest_editeval.errors import ImageError, display_path
+from pytest_editeval.digests import digest_of, own_code
+from pytest_editeval.errors import ImageError
+from pytest_editeval.locations import Location, display, locate, read_bytes, stamp
 from pytest_editeval.needs import ImageRef
 from pytest_editeval.registry import WHITE
 
@@ -21,65 +27,144 @@ ImageLike = Image.Image | NDArray[np.uint8] | str | Path
 MAX_PIXELS = 178_956_970
 """Larger images are refused before they are decoded; Pillow's own limit against decompression bombs."""
 
+KEPT_OPEN = 4
 
-@dataclass(frozen=True, eq=False)
+
+class ImageRecords(Protocol):
+    """What image files show, by a key, so that a known file need not be decoded to be recognised."""
+
+    def load_image(self, key: str) -> ImageRef | None:
+        """The content, if it is known."""
+
+    def save_image(self, key: str, ref: ImageRef) -> None:
+        """Remember the content."""
+
+
 class LoadedImage:
-    """Pixels (RGB, orientation applied) and the reference by which features of them are known."""
+    """An image known by its content (`ref`); its pixels are decoded when they are first asked for."""
 
-    pixels: Image.Image
-    ref: ImageRef
+    def __init__(self, ref: ImageRef, pixels: Image.Image | None = None, load: Callable[[], Image.Image] | None = None):
+        self.ref = ref
+        self._pixels = pixels
+        self._load = load
+        self._lock = Lock()
+
+    @property
+    def pixels(self) -> Image.Image:
+        """RGB, orientation applied. Raises `ImageError` when the file is not what it was."""
+        with self._lock:
+            if self._pixels is None:
+                assert self._load is not None
+                self._pixels = self._load()
+            return self._pixels
+
+
+class ImageFiles:
+    """Opens images: a file is hashed once while it stays as it is, and decoded only when its content is not known.
+
+    Threads may share it. `records` outlast the process.
+    """
+
+    def __init__(self, records: ImageRecords | None = None) -> None:
+        self._records = records
+        self._known: dict[tuple[object, ...], tuple[str, ImageRef]] = {}
+        self._open: WeakValueDictionary[tuple[object, ...], LoadedImage] = WeakValueDictionary()
+        self._recent: list[LoadedImage] = []  # the checks of a case come one after the other and share both images
+        self._lock = Lock()
+
+    def load(self, image: ImageLike) -> LoadedImage:
+        """Open a path or URL, or take an image that is already in memory; `ImageError` when that cannot be done."""
+        if not isinstance(image, str | Path):
+            return loaded(to_rgb(image))
+        location = image if isinstance(image, Path) else locate(image, Path())
+        key = (str(location), stamp(location))
+        with self._lock:
+            opened = self._open.get(key)
+            known = self._known.get(key)
+        if opened is None:
+            opened = self._open_known(location, *known) if known else self._read(location, key)
+            with self._lock:
+                opened = self._open.setdefault(key, opened)
+                self._recent = [opened, *(other for other in self._recent if other is not opened)][:KEPT_OPEN]
+        return opened
+
+    def _read(self, location: Location, key: tuple[object, ...]) -> LoadedImage:
+        data = read_bytes(location)
+        digest = hashlib.sha256(data).hexdigest()
+        record = digest_of({"file": digest, "pillow": PIL.__version__, "code": own_code()})
+        ref = self._records.load_image(record) if self._records else None
+        if ref is None:
+            opened = loaded(decode(data, display(location)))
+            ref = opened.ref
+            if self._records:
+                self._records.save_image(record, ref)
+        else:
+            opened = self._open_known(location, digest, ref)
+        if key[1] is not None:  # what has no time of change may change unseen
+            with self._lock:
+                self._known[key] = (digest, ref)
+        return opened
+
+    @staticmethod
+    def _open_known(location: Location, digest: str, ref: ImageRef) -> LoadedImage:
+        def load() -> Image.Image:
+            data = read_bytes(location)
+            if hashlib.sha256(data).hexdigest() != digest:
+                raise ImageError(f"{display(location)} was changed while the run was using it; run again")
+            return decode(data, display(location))
+
+        return LoadedImage(ref, load=load)
+
+
+_files = ImageFiles()
+_filters = RLock()
 
 
 def load_image(image: ImageLike) -> LoadedImage:
-    """Open a path, or take an image that is already in memory; `ImageError` when that cannot be done."""
-    if not isinstance(image, str | Path):
-        return _loaded(to_rgb(image))
-    path = Path(image)
-    try:
-        stat = path.stat()
-    except OSError:
-        return _loaded(open_image(path))
-    return _opened(path, stat.st_mtime_ns, stat.st_size)
+    """As `ImageFiles.load`, without records."""
+    return _files.load(image)
 
 
-@lru_cache(maxsize=4)
-def _opened(path: Path, mtime_ns: int, size: int) -> LoadedImage:
-    """The checks of one case come one after the other and share both images; time and size tell a changed file."""
-    return _loaded(open_image(path))
-
-
-def _loaded(pixels: Image.Image) -> LoadedImage:
-    return LoadedImage(pixels, ImageRef(content_digest(pixels), pixels.size))
+def loaded(pixels: Image.Image) -> LoadedImage:
+    """The image of RGB pixels that are in memory."""
+    return LoadedImage(ImageRef(content_digest(pixels), pixels.size), pixels)
 
 
 def rgb_pixels(image: ImageLike) -> Image.Image:
     """The pixels alone, for who does not need the digest."""
-    return open_image(Path(image)) if isinstance(image, str | Path) else to_rgb(image)
+    if not isinstance(image, str | Path):
+        return to_rgb(image)
+    location = image if isinstance(image, Path) else locate(image, Path())
+    return decode(read_bytes(location), display(location))
 
 
-def open_image(path: Path) -> Image.Image:
-    """Decode the file (the first frame of an animation) as `to_rgb` does."""
+def decode(data: bytes, name: str) -> Image.Image:
+    """Decode a file's bytes (the first frame of an animation) as `to_rgb` does; `name` is the file's in an error."""
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of large images, and of damaged EXIF; a warning must not fail somebody's `-W error` run.
+        return _decode(data, name)
+    except Warning:
+        # Pillow warns of large images and of damaged EXIF, which must not fail somebody's `-W error` run. The filters
+        # are the whole process', so they are left alone until it comes to that.
+        with _filters, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise ImageError(
-                        f"{display_path(path)}: {image.width}×{image.height} pixels are more than {MAX_PIXELS}"
-                    )
-                return to_rgb(image)
-    except FileNotFoundError:
-        raise ImageError(f"image not found: {display_path(path)}") from None
+            return decode(data, name)
+
+
+def _decode(data: bytes, name: str) -> Image.Image:
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(f"{name}: {image.width}×{image.height} pixels are more than {MAX_PIXELS}")
+            return to_rgb(image)
     except UnidentifiedImageError:
-        raise ImageError(f"not an image file: {display_path(path)} ({_file_size(path)} bytes)") from None
+        raise ImageError(f"not an image file: {name} ({len(data)} bytes)") from None
     except ImageError as error:
-        raise error if display_path(path) in str(error) else ImageError(f"{display_path(path)}: {error}") from None
+        raise error if name in str(error) else ImageError(f"{name}: {error}") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"{display_path(path)}: its pixels are more than {MAX_PIXELS}") from None
+        raise ImageError(f"{name}: its pixels are more than {MAX_PIXELS}") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         # Pillow's decoders raise all of these on damaged files.
-        raise ImageError(f"cannot read image {display_path(path)}: {error}") from None
+        raise ImageError(f"cannot read image {name}: {error}") from None
 
 
 def to_rgb(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
@@ -116,7 +201,3 @@ def content_digest(image: Image.Image) -> str:
     digest = hashlib.blake2b(f"{image.width}x{image.height}".encode(), digest_size=16)
     digest.update(image.tobytes())
     return digest.hexdigest()
-
-
-def _file_size(path: Path) -> int:
-    return path.stat().st_size

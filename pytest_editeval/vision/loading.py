@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from threading import Lock, RLock
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -12,26 +14,44 @@ import torch
 import transformers
 from torch import nn
 
+from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, EditEvalError
-from pytest_editeval.vision.checkpoints import from_hub, signature
+from pytest_editeval.vision.checkpoints import DTYPES, file_digests, from_hub
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
 _loaded: WeakValueDictionary[str, nn.Module] = WeakValueDictionary()
+_loading = RLock()
+_turns: defaultdict[str, RLock] = defaultdict(RLock)
+_exact = ExitStack()
+_exact_users = 0
+_exact_lock = Lock()
 
 
 def shared_model(kind: str, model_path: str, device: str, dtype: str, load: Callable[[], nn.Module]) -> nn.Module:
     """The loaded network, in evaluation mode on the device; loaded once while anybody holds it.
 
-    A checkpoint whose files on disk have changed in between is another one.
+    A checkpoint is what its files hold, wherever they are: two names of one are loaded once, and one whose files have
+    changed in between is another one.
     """
-    key = f"{kind}|{model_path}|{device}|{dtype}|{signature(model_path)}"
-    model = _loaded.get(key)
-    if model is None:
-        check_available(device)
-        model = load().to(device=device, dtype=DTYPES[dtype]).eval().requires_grad_(False)
-        _loaded[key] = model
-    return model
+    with _loading:
+        key = digest_of({"kind": kind, "files": file_digests(model_path), "device": device, "dtype": dtype})
+        model = _loaded.get(key)
+        if model is None:
+            check_available(device)
+            model = load().to(device=device, dtype=TORCH_DTYPES[dtype]).eval().requires_grad_(False)
+            _loaded[key] = model
+        return model
+
+
+@contextmanager
+def forward_turn(device: str) -> Iterator[None]:
+    """The right to use the device: batches go through a GPU one at a time, while others are being prepared."""
+    if device == "cpu":
+        yield
+        return
+    with _turns[device]:
+        yield
 
 
 def share_cores(processes: int) -> None:
@@ -103,9 +123,23 @@ def refuse_incomplete(model_path: str, missing: Any, mismatched: Any = ()) -> No
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """No gradients and no TF32, so that one threshold holds on every device."""
-    with torch.inference_mode(), _ieee_float32():
-        yield
+    """No gradients and no TF32, so that one threshold holds on every device.
+
+    The switches are the process', so the first thread to need them sets them and the last one puts them back.
+    """
+    global _exact_users
+    with _exact_lock:
+        if _exact_users == 0:
+            _exact.enter_context(_ieee_float32())
+        _exact_users += 1
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        with _exact_lock:
+            _exact_users -= 1
+            if _exact_users == 0:
+                _exact.close()
 
 
 @contextmanager

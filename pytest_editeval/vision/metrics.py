@@ -5,7 +5,6 @@ All arithmetic is in float64. Inputs are never written to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,22 +13,13 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from pytest_editeval.errors import MetricError
+from pytest_editeval.vision.features import Measurement as Measurement
 
 Rows = NDArray[Any]
 Floats = NDArray[np.float64]
 
 EMD_ITERATIONS = 1_000_000
 STRUCTURE_SCALE = 100.0
-
-
-@dataclass(frozen=True, eq=False)
-class Measurement:
-    """A metric's number, and `parts`: for a patch metric each edited patch's share of the cost (they sum to 1,
-    or are all 0), for an object metric the score of each pair.
-    """
-
-    value: float
-    parts: Floats
 
 
 def earth_movers_distance(source: Rows, edited: Rows) -> Measurement:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pytest_editeval.errors import CheckpointError, UnknownMetricError, known_names, unknown
-from pytest_editeval.needs import ImageNeed, ScoreRequest
+from pytest_editeval.needs import ImageNeed, ImageRef, ScoreRequest
 from pytest_editeval.regions import MaskProcessor, check_boxes
 from pytest_editeval.registry import PATCH_MASK_THRESHOLD, WHITE, Color, MaskMode, MetricSpec, get_metric, metrics
 from pytest_editeval.results import Score
-from pytest_editeval.vision.backbones import Backbone, CLIPMixin, DINOv3Mixin, PatchMask
+from pytest_editeval.vision.backbones import Backbone, CLIPMixin, DINOv3Mixin
 from pytest_editeval.vision.features import FeatureMemory, Features
-from pytest_editeval.vision.images import ImageLike, LoadedImage, load_image
-from pytest_editeval.vision.metrics import earth_movers_distance, self_similarity, structure_similarity
-from pytest_editeval.vision.objects import Pixels, pad_to_square
+from pytest_editeval.vision.images import ImageLike, load_image
 from pytest_editeval.vision.scorer import Scorer
 from pytest_editeval.vision.segmenter import SAMSegmenter
 
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_editeval.vision.backbones import PatchMask
+    from pytest_editeval.vision.objects import Pixels
+
 Boxes = Iterable[Sequence[float]] | None
+
+PIPE_MEMORY = 256 << 20
 
 
 class Pipe(MaskProcessor, Backbone):
@@ -43,7 +48,7 @@ class Pipe(MaskProcessor, Backbone):
     @cached_property
     def scorer(self) -> Scorer:
         """What this pipe has encoded so far; a session replaces it by the one that all its pipes share."""
-        return Scorer(FeatureMemory(256 << 20))
+        return Scorer(FeatureMemory(PIPE_MEMORY))
 
     def __call__(
         self,
@@ -82,14 +87,14 @@ class Pipe(MaskProcessor, Backbone):
     ) -> Score:
         """As calling the pipe, with the reason of a soft failure and what explains the score."""
         source, edited = load_image(ref_image), load_image(edited_image)
-        request = self.request(metric or self.default_metric, source, edited, coords, mask_mode, **parameters)
+        request = self.request(metric or self.default_metric, source.ref, edited.ref, coords, mask_mode, **parameters)
         return self.scorer.score([request], (source, edited))[0]
 
     def request(
         self,
         metric: str,
-        source: LoadedImage,
-        edited: LoadedImage,
+        source: ImageRef,
+        edited: ImageRef,
         coords: Boxes = None,
         mask_mode: MaskMode | None = None,
         patch_mask_threshold: float = PATCH_MASK_THRESHOLD,
@@ -100,23 +105,25 @@ class Pipe(MaskProcessor, Backbone):
         if mask_mode not in ("inner", "outer", None):
             raise ValueError(f"unknown mask_mode {mask_mode!r}; known: inner, outer, None")
         self.scorer.backbones[self.key] = self
+        segmenter = None
         if spec.inputs == "objects":
             if self.sam_block is None:
                 raise CheckpointError(
                     f"{metric} needs a segmenter: give the pipe a sam block, sam={{'model_path': ...}}"
                 )
-            self.scorer.segmenters[self.sam_block.key] = self.sam_block
+            segmenter = self.sam_block.key
+            self.scorer.segmenters[segmenter] = self.sam_block
         return ScoreRequest(
             metric=spec,
-            source=source.ref,
-            edited=edited.ref,
+            source=source,
+            edited=edited,
             coords=check_boxes(coords),
             mask_mode=mask_mode,
             patch_mask_threshold=_share(patch_mask_threshold),
             bg_color=_color(bg_color),
             backbone=self.key,
             geometry=self.geometry,
-            segmenter=self.sam_block.key if self.sam_block else None,
+            segmenter=segmenter,
         )
 
     def metric(self, name: str) -> MetricSpec:
@@ -137,6 +144,8 @@ class Pipe(MaskProcessor, Backbone):
 
     def _pad_image_to_target_size(self, cropped_image: Pixels, bg_color: Color = WHITE) -> Pixels:
         """See `pad_to_square`."""
+        from pytest_editeval.vision.objects import pad_to_square
+
         return pad_to_square(cropped_image, self.geometry.input_size, bg_color)
 
     def _patches(self, ref_image: ImageLike, edited_image: ImageLike) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -145,8 +154,8 @@ class Pipe(MaskProcessor, Backbone):
         self.scorer.backbones[self.key] = self
         resized_to = None if source.ref.size == edited.ref.size else source.ref.size
         needs = (ImageNeed(self.key, source.ref), ImageNeed(self.key, edited.ref, resized_to))
-        encoded = self.scorer.encode(needs, {source.ref: source.pixels, edited.ref: edited.pixels})
-        features = [encoded[need] for need in needs]
+        encoded = self.scorer.encode(needs, {source.ref: source, edited.ref: edited})
+        features = [encoded[need].result() for need in needs]
         left, right = (entry for entry in features if isinstance(entry, Features))
         return left.patches, right.patches
 
@@ -162,6 +171,8 @@ class CLIPPipe(Pipe, CLIPMixin):
 
         `None` when the mask selects none.
         """
+        from pytest_editeval.vision.metrics import earth_movers_distance
+
         selected = self._selected(bool_mask)
         if not selected.any():
             return None
@@ -182,6 +193,8 @@ class DINOv3Pipe(Pipe, DINOv3Mixin):
 
         0.0 when the mask selects none.
         """
+        from pytest_editeval.vision.metrics import structure_similarity
+
         selected = self._selected(bool_mask)
         if not selected.any():
             return 0.0
@@ -190,6 +203,10 @@ class DINOv3Pipe(Pipe, DINOv3Mixin):
 
     def _calc_self_sim_matrix(self, features: NDArray[Any] | torch.Tensor) -> torch.Tensor:
         """Cosine of every row of `(n, dim)` with every row: `(n, n)` float64."""
+        import torch
+
+        from pytest_editeval.vision.metrics import self_similarity
+
         return torch.from_numpy(self_similarity(np.asarray(features)))
 
 

@@ -20,11 +20,8 @@ from torch import nn
 
 from pytest_editeval.errors import CheckpointError, display_path
 from pytest_editeval.registry import Box
-from pytest_editeval.vision.checkpoints import first_line, from_hub, read_config
+from pytest_editeval.vision.checkpoints import SAM_TYPES, first_line, from_hub, read_config
 from pytest_editeval.vision.loading import load_transformers, shared_model
-
-MODEL_TYPES = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}
-"""segment-anything's names for its encoders, and their widths."""
 
 DECODER_HEADS = 8
 PIXEL_MEAN = [123.675, 116.28, 103.53]
@@ -41,19 +38,20 @@ class SegmentAnythingFile:
     def __init__(self, path: Path, model_type: str | None, device: str, dtype: str) -> None:
         self.model = cast(Sam, shared_model("segment-anything", str(path), device, dtype, lambda: load_sam(path)))
         width = self.model.image_encoder.patch_embed.proj.out_channels
-        if model_type is not None and width != (expected := MODEL_TYPES[model_type]):
+        if model_type is not None and width != (expected := SAM_TYPES[model_type]):
             what = f"its encoder is {width} wide, {model_type} is {expected}"
             raise CheckpointError(f"{display_path(path)} is no {model_type}: {what}")
         # segment-anything encodes prompts in float32 whatever the weights are; only the image encoder is costly.
         self.model.prompt_encoder.float()
         self.model.mask_decoder.float()
 
-    def embed(self, image: Image.Image) -> tuple[torch.Tensor, ...]:
-        """Image embedding `(1, channels, h, w)`."""
-        predictor = SamPredictor(self.model)
-        resized = torch.as_tensor(predictor.transform.apply_image(np.asarray(image)), device=self.model.device)
-        pixels = self.model.preprocess(resized.permute(2, 0, 1)[None])
-        return (self.model.image_encoder(pixels.to(_dtype(self.model))).cpu(),)
+    def embed(self, images: Sequence[Image.Image]) -> list[tuple[torch.Tensor, ...]]:
+        """Image embedding `(1, channels, h, w)` of each image."""
+        transform = SamPredictor(self.model).transform
+        resized = [torch.as_tensor(transform.apply_image(np.asarray(image))) for image in images]
+        padded = [self.model.preprocess(pixels.permute(2, 0, 1)[None].to(self.model.device)) for pixels in resized]
+        embeddings = self.model.image_encoder(torch.cat(padded).to(_dtype(self.model))).cpu()
+        return [(embedding.clone(),) for embedding in embeddings.split(1)]
 
     def predict(self, image: Image.Image, tensors: tuple[torch.Tensor, ...], boxes: Sequence[Box]) -> Candidates:
         """Masks `(n, 3, H, W)` and their predicted scores `(n, 3)`."""
@@ -87,12 +85,12 @@ class TransformersSam:
             model_path, lambda: processor_class.from_pretrained(model_path, trust_remote_code=False)
         )
 
-    def embed(self, image: Image.Image) -> tuple[torch.Tensor, ...]:
-        """Image embedding `(1, channels, h, w)`; SAM 2 gives one for each of its three scales."""
-        pixels = self.processor(images=image, return_tensors="pt")["pixel_values"]
+    def embed(self, images: Sequence[Image.Image]) -> list[tuple[torch.Tensor, ...]]:
+        """Image embedding `(1, channels, h, w)` of each image; SAM 2 gives one for each of its three scales."""
+        pixels = self.processor(images=list(images), return_tensors="pt")["pixel_values"]
         embedding = self.model.get_image_embeddings(pixels.to(self.model.device, self.model.dtype))
         levels = embedding if isinstance(embedding, list | tuple) else (embedding,)
-        return tuple(level.cpu() for level in levels)
+        return list(zip(*(map(torch.clone, level.cpu().split(1)) for level in levels), strict=True))
 
     def predict(self, image: Image.Image, tensors: tuple[torch.Tensor, ...], boxes: Sequence[Box]) -> Candidates:
         """Masks `(n, 3, H, W)` and their predicted scores `(n, 3)`."""

@@ -2,235 +2,318 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cache, partial
-from typing import Any
+from functools import partial
+from threading import Lock, RLock
+from typing import Any, TypeVar
 
-import numpy as np
-import PIL
-import torch
-import transformers
-from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
-from pytest_editeval import __version__
-from pytest_editeval.errors import MetricError
+from pytest_editeval.errors import CheckpointError
 from pytest_editeval.needs import ImageNeed, ImageRef, Need, ObjectNeed, Plan, ScoreRequest, plan
-from pytest_editeval.registry import MetricSpec
-from pytest_editeval.results import Score, SoftFailure
+from pytest_editeval.results import FEATURES_REMEMBERED, Score, SoftFailure
 from pytest_editeval.vision.backbones import Backbone
-from pytest_editeval.vision.checkpoints import digest_of
+from pytest_editeval.vision.compute import compute, failed
 from pytest_editeval.vision.features import Encoded, FeatureMemory, Features, FeatureStore
+from pytest_editeval.vision.identity import feature_key, is_ours
 from pytest_editeval.vision.images import LoadedImage
-from pytest_editeval.vision.metrics import Measurement
-from pytest_editeval.vision.objects import Pixels, pad_to_square
+from pytest_editeval.vision.lanes import Executor, InTurn
 from pytest_editeval.vision.segmenter import Embedding, SAMSegmenter
+
+Images = Mapping[ImageRef, LoadedImage]
+Inputs = Mapping[Need, Callable[[], Any]]
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
 class Scorer:
-    """Models by key, the images that are at hand, and what was encoded so far.
+    """Models by key, and what was encoded so far; threads may share it.
 
-    An image is encoded once per backbone, and embedded by SAM once, however many scores need it.
+    An image is encoded once per backbone, and embedded by SAM once, however many scores need it and whoever asks first.
+    `counts` says what was encoded, by model family, and how many features the store remembered.
     """
 
     memory: FeatureMemory = field(default_factory=FeatureMemory)
     backbones: dict[str, Backbone] = field(default_factory=dict)
     segmenters: dict[str, SAMSegmenter] = field(default_factory=dict)
-    encoded: Counter[str] = field(default_factory=Counter)
-    remembered: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
     store: FeatureStore | None = None
+    executor: Executor = field(default_factory=InTurn)
+    _lock: Any = field(default_factory=RLock)
+    _running: dict[Any, Future[Any]] = field(default_factory=dict)  # by need, and by segmenter and image
+    _crops: dict[str, dict[Need, Callable[[], Any]]] = field(default_factory=lambda: defaultdict(dict))
+    _segmenting: int = 0
+    _broken: dict[str, str] = field(default_factory=dict)
+    _turns: dict[int, Lock] = field(default_factory=lambda: defaultdict(Lock))
 
     def score(self, requests: Sequence[ScoreRequest], images: Iterable[LoadedImage]) -> list[Score]:
         """Scores in the order of the requests; `images` are those the requests refer to.
 
         Raises `MetricError` when a model or a metric gives something that is no finite number.
         """
+        return [future.result() for future in self.submit(requests, images)]
+
+    def submit(
+        self, requests: Sequence[ScoreRequest], images: Iterable[LoadedImage], along: Iterable[Need] = ()
+    ) -> list[Future[Score]]:
+        """Begin to score. `along` are further needs of these images, which later requests will have."""
         plans = [plan(request) for request in requests]
         needs = dict.fromkeys(need for item in plans if isinstance(item, Plan) for need in item.needs)
-        encoded = self.encode(tuple(needs), {image.ref: image.pixels for image in images})
+        encoded = self.encode([*needs, *along], {image.ref: image for image in images})
         return [
-            _failed(request.metric, item) if isinstance(item, SoftFailure) else compute(request, item, encoded)
+            self._compute(request, item, [encoded[need] for need in item.needs])
+            if isinstance(item, Plan)
+            else _done(failed(request.metric, item))
             for request, item in zip(requests, plans, strict=True)
         ]
 
-    def holds(self, request: ScoreRequest) -> bool:
-        """Whether nothing is left to encode for the request."""
-        planned = plan(request)
-        return isinstance(planned, SoftFailure) or all(self.memory.holds(need) for need in planned.needs)
+    def encode(self, needs: Iterable[Need], images: Images) -> dict[Need, Future[Encoded]]:
+        """Features, or the soft failure of the segmenter, for each need; what is remembered is not encoded again."""
+        futures: dict[Need, Future[Encoded]] = {}
+        begun: list[Need] = []
+        with self._lock:
+            for need in dict.fromkeys(needs):
+                entry = self._recall(need)
+                if entry is not None:
+                    futures[need] = _done(entry)
+                elif need in self._running:
+                    futures[need] = self._running[need]
+                else:
+                    futures[need] = self._running[need] = Future()
+                    begun.append(need)
+        self._begin(begun, images)
+        return futures
 
-    def encode_ahead(self, requests: Sequence[ScoreRequest], images: Iterable[LoadedImage]) -> bool:
-        """Encode for several requests at once, in batches; false when something went wrong.
-
-        What it was is left to the score that it belongs to, which will meet it again.
-        """
-        plans = [item for item in map(plan, requests) if isinstance(item, Plan)]
-        needs = dict.fromkeys(need for item in plans for need in item.needs)
-        try:
-            self.encode(tuple(needs), {image.ref: image.pixels for image in images})
-        except Exception:  # a model or a metric of another package may raise anything
-            return False
-        return True
-
-    def encode(self, needs: Sequence[Need], images: Mapping[ImageRef, Image.Image]) -> dict[Need, Encoded]:
-        """Features, or the soft failure of the segmenter, for each need; remembered ones are not encoded again."""
-        known = {need: self._recall(need) for need in needs}
-        encoded = {need: entry for need, entry in known.items() if entry is not None}
-        missing = [need for need in needs if need not in encoded]
-        inputs: dict[Need, Image.Image | Pixels] = {}
-        for need in missing:
+    def _begin(self, needs: Sequence[Need], images: Images) -> None:
+        """Hand the needs to the executor in batches, in the order in which they will be asked for."""
+        whole: defaultdict[str, list[Need]] = defaultdict(list)
+        objects: defaultdict[str, dict[ImageRef, list[ObjectNeed]]] = defaultdict(dict)
+        for need in needs:
             if isinstance(need, ImageNeed):
-                inputs[need] = _resized(images[need.image], need)
-        for need, crop in self._isolate([need for need in missing if isinstance(need, ObjectNeed)], images).items():
-            if isinstance(crop, SoftFailure):
-                encoded[need] = crop
+                whole[need.backbone].append(need)
             else:
-                inputs[need] = pad_to_square(crop, self.backbones[need.backbone].geometry.input_size, need.bg_color)
-        for key in dict.fromkeys(need.backbone for need in inputs):
-            batch = [need for need in inputs if need.backbone == key]
-            features = self.backbones[key].encode([inputs[need] for need in batch])
-            self.encoded[type(self.backbones[key]).family] += len(batch)
-            encoded.update(zip(batch, features, strict=True))
-        for need in missing:
-            self._remember(need, encoded[need])
-        return encoded
+                objects[need.segmenter].setdefault(need.image, []).append(need)
+        order = {need: index for index, need in enumerate(needs)}
+        tasks: list[tuple[int, Callable[[], object], Sequence[Need]]] = []
+        for key, group in whole.items():
+            for part in self._batches(group, self.backbones[key]):
+                inputs = {need: partial(_pixels, need, images[need.image]) for need in part}
+                tasks.append((order[part[0]], partial(self._encode, key, inputs), part))
+        for key, by_image in objects.items():
+            for refs in self._batches(list(by_image), self.segmenters[key]):
+                chosen = {ref: by_image[ref] for ref in refs}
+                part = [need for ref in refs for need in by_image[ref]]
+                tasks.append((order[part[0]], partial(self._isolate, key, chosen, images), part))
+                self._segmenting += 1
+        for _, task, part in sorted(tasks, key=lambda entry: entry[0]):
+            self._start(task, part)
+
+    def _batches(self, items: list[T], model: Any) -> list[list[T]]:
+        """Even batches of at most the model's size; on a CPU at least one for each lane."""
+        if not items:
+            return []
+        count = -(-len(items) // (model.batch.size if hasattr(model, "batch") else 1))
+        if model.device == "cpu":
+            count = max(count, min(len(items), self.executor.lanes))
+        bounds = [index * len(items) // count for index in range(count + 1)]
+        return [items[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+
+    def _start(self, task: Callable[[], object], needs: Sequence[Need]) -> None:
+        try:
+            self.executor.model(task)
+        except RuntimeError:  # the session is over, and its threads are gone
+            for need in needs:
+                self._running.pop(need).cancel()
+
+    def _encode(self, key: str, inputs: Inputs) -> None:
+        """Encode a batch; every need meets its own error only."""
+        ready: dict[Need, Any] = {}
+        for need, get in inputs.items():
+            try:
+                ready[need] = get()
+            except Exception as error:  # of the image's decoder
+                self._fail([need], error)
+        self._encode_ready(key, ready)
+
+    def _encode_ready(self, key: str, ready: Mapping[Need, Any]) -> None:
+        backbone = self.backbones[key]
+        try:
+            features = self._with_model(key, backbone, lambda: backbone.encode(list(ready.values())))
+        except Exception as error:  # another package's model may raise anything
+            if len(ready) == 1 or isinstance(error, CheckpointError):
+                self._fail(ready, error)
+            else:
+                for need, value in ready.items():
+                    self._encode_ready(key, {need: value})
+            return
+        self._count(backbone.family, len(ready))
+        for need, entry in zip(ready, features, strict=True):
+            self._settle(need, entry)
+
+    def _isolate(self, key: str, group: Mapping[ImageRef, Sequence[ObjectNeed]], images: Images) -> None:
+        """Cut the objects out of some images: each is embedded once, and all its boxes are prompted together."""
+        try:
+            self._cut_out(key, group, images)
+        finally:
+            with self._lock:
+                self._segmenting -= 1
+                full = {
+                    backbone: self._crops.pop(backbone)
+                    for backbone, crops in list(self._crops.items())
+                    if not self._segmenting or len(crops) >= self.backbones[backbone].batch.size
+                }
+            for backbone, crops in full.items():
+                for part in self._batches(list(crops), self.backbones[backbone]):
+                    self._start(partial(self._encode, backbone, {need: crops[need] for need in part}), part)
+
+    def _cut_out(self, key: str, group: Mapping[ImageRef, Sequence[ObjectNeed]], images: Images) -> None:
+        segmenter = self.segmenters[key]
+        try:
+            embeddings = self._with_model(key, segmenter, lambda: self._embeddings(key, segmenter, group, images))
+        except Exception as error:  # another package's model may raise anything
+            if len(group) == 1 or isinstance(error, CheckpointError):
+                self._fail([need for needs in group.values() for need in needs], error)
+            else:
+                for ref, needs in group.items():
+                    self._cut_out(key, {ref: needs}, images)
+            return
+        for ref, needs in group.items():
+            try:
+                self._prompt(segmenter, embeddings[ref], needs)
+            except Exception as error:  # as above
+                self._fail(needs, error)
+
+    def _prompt(self, segmenter: SAMSegmenter, embedding: Embedding, needs: Sequence[ObjectNeed]) -> None:
+        by_color: defaultdict[Any, dict[Any, list[ObjectNeed]]] = defaultdict(dict)
+        for need in needs:
+            by_color[need.bg_color].setdefault(need.box, []).append(need)
+        for color, boxes in by_color.items():
+            for box_needs, crop in zip(boxes.values(), segmenter.isolate(embedding, list(boxes), color), strict=True):
+                for need in box_needs:
+                    if isinstance(crop, SoftFailure):
+                        self._settle(need, crop)
+                        continue
+                    size = self.backbones[need.backbone].geometry.input_size
+                    with self._lock:
+                        self._crops[need.backbone][need] = partial(_padded, crop, size, color)
+
+    def _embeddings(
+        self, key: str, segmenter: SAMSegmenter, refs: Iterable[ImageRef], images: Images
+    ) -> dict[ImageRef, Embedding]:
+        found: dict[ImageRef, Embedding] = {}
+        mine: dict[ImageRef, Future[Embedding]] = {}
+        others: dict[ImageRef, Future[Embedding]] = {}
+        with self._lock:
+            for ref in refs:
+                known = self.memory.get((key, ref))
+                if known is not None:
+                    found[ref] = known
+                elif (key, ref) in self._running:
+                    others[ref] = self._running[key, ref]
+                else:
+                    mine[ref] = self._running[key, ref] = Future()
+        try:
+            pixels = [images[ref].pixels for ref in mine]
+            # A class of another package may have its own way with one image.
+            fresh = segmenter.embed_all(pixels) if is_ours(segmenter) else [segmenter.embed(image) for image in pixels]
+        except Exception as error:
+            for ref, future in mine.items():
+                del self._running[key, ref]
+                future.set_exception(error)
+            raise
+        self._count("SAM", len(mine))
+        for (ref, future), embedding in zip(mine.items(), fresh, strict=True):
+            found[ref] = embedding
+            # All its boxes are prompted at once, so it is unlikely to be asked for again.
+            self.memory.put((key, ref), embedding, spare=True)
+            del self._running[key, ref]
+            future.set_result(embedding)
+        return found | {ref: future.result() for ref, future in others.items()}
+
+    def _with_model(self, key: str, model: object, use: Callable[[], T]) -> T:
+        """Use a model: others' one at a time, and one that cannot be loaded not a second time."""
+        if key in self._broken:
+            raise CheckpointError(self._broken[key])
+        turn: AbstractContextManager[Any] = nullcontext() if is_ours(model) else self._turns[id(model)]
+        try:
+            with turn:
+                return use()
+        except CheckpointError as error:
+            self._broken[key] = str(error)
+            raise
+
+    def _compute(self, request: ScoreRequest, planned: Plan, encoded: Sequence[Future[Encoded]]) -> Future[Score]:
+        """The score once all its features are there; solvers run beside the models."""
+        score: Future[Score] = Future()
+        left = len(encoded)
+
+        def run() -> None:
+            try:
+                features = {need: future.result() for need, future in zip(planned.needs, encoded, strict=True)}
+                score.set_result(compute(request, planned, features))
+            except Exception as error:  # a model or a metric of another package may raise anything
+                score.set_exception(error)
+
+        def arrived(_: Future[Encoded]) -> None:
+            nonlocal left
+            with self._lock:
+                left -= 1
+                last = left == 0
+            if last:
+                try:
+                    self.executor.work(run)
+                except RuntimeError:  # the session is over
+                    score.cancel()
+
+        for future in encoded:
+            future.add_done_callback(arrived)
+        return score
 
     def _recall(self, need: Need) -> Encoded | None:
-        entry = self.memory.get(need)
+        entry: Encoded | None = self.memory.get(need)
         if entry is None and self.store is not None and (key := self._store_key(need)):
             arrays = self.store.load(key)
             if arrays is not None:
-                self.remembered += 1
+                self._count(FEATURES_REMEMBERED, 1)
                 entry = Features(*arrays)
                 self.memory.put(need, entry)
         return entry
 
-    def _remember(self, need: Need, entry: Encoded) -> None:
+    def _settle(self, need: Need, entry: Encoded) -> None:
         self.memory.put(need, entry)
         if self.store is not None and isinstance(entry, Features) and (key := self._store_key(need)):
             self.store.save(key, entry.patches, entry.cls)
+        self._running.pop(need).set_result(entry)
+
+    def _fail(self, needs: Iterable[Need], error: Exception) -> None:
+        for need in needs:
+            self._running.pop(need).set_exception(error)
 
     def _store_key(self, need: Need) -> str | None:
-        """Everything that can change the features; `None` for models of other classes, whose code has no digest."""
-        backbone = self.backbones[need.backbone]
         segmenter = self.segmenters[need.segmenter] if isinstance(need, ObjectNeed) else None
-        if not _is_ours(backbone) or not (segmenter is None or _is_ours(segmenter)):
-            return None
-        return digest_of(
-            {"versions": _versions(), "backbone": backbone.fingerprint, "device": backbone.device}
-            | {"segmenter": segmenter and (segmenter.fingerprint, segmenter.device)}
-            | {"image": need.image, "rest": _rest(need)}
-        )
+        return feature_key(need, self.backbones[need.backbone], segmenter)
 
-    def _isolate(
-        self, needs: Sequence[ObjectNeed], images: Mapping[ImageRef, Image.Image]
-    ) -> dict[ObjectNeed, Pixels | SoftFailure]:
-        """The isolated object of each need; every image is embedded once and its boxes are prompted together."""
-        objects: dict[ObjectNeed, Pixels | SoftFailure] = {}
-        by_image: dict[tuple[Any, ...], list[ObjectNeed]] = {}
-        for need in needs:
-            by_image.setdefault((need.segmenter, need.image, need.bg_color), []).append(need)
-        for (segmenter_key, ref, bg_color), group in by_image.items():
-            segmenter = self.segmenters[segmenter_key]
-            embedding = self.memory.embedding((segmenter_key, ref), partial(self._embed, segmenter, images[ref]))
-            boxes = list(dict.fromkeys(need.box for need in group))
-            crops = dict(zip(boxes, segmenter.isolate(embedding, boxes, bg_color), strict=True))
-            objects.update((need, crops[need.box]) for need in group)
-        return objects
-
-    def _embed(self, segmenter: SAMSegmenter, image: Image.Image) -> Embedding:
-        self.encoded["SAM"] += 1
-        return segmenter.embed(image)
+    def _count(self, what: str, number: int) -> None:
+        with self._lock:
+            self.counts[what] += number
 
 
-def compute(request: ScoreRequest, planned: Plan, encoded: Mapping[Need, Encoded]) -> Score:
-    """The score of one request from the features of its plan."""
-    metric = request.metric
-    sides: list[list[Features]] = []
-    for needs in (planned.source, planned.edited):
-        features = [encoded[need] for need in needs]
-        for entry in features:
-            if isinstance(entry, SoftFailure):
-                return _failed(metric, entry)
-        sides.append([entry for entry in features if isinstance(entry, Features)])
-    if planned.patch_mask is None:
-        rows = [np.stack([entry.cls for entry in side]) for side in sides]
-    else:
-        selected = planned.patch_mask
-        source, edited = sides[0][0].patches, sides[1][0].patches
-        rows = [source if metric.all_source_patches else source[selected], edited[selected]]
-    measurement = measure(metric, rows[0], rows[1])
-    if planned.patch_mask is None:
-        details: dict[str, Any] = {"pairs": [float(part) for part in measurement.parts]}
-    else:
-        details = _patch_details(request, planned.patch_mask, measurement.parts)
-    return Score(metric.name, measurement.value, None, details)
+def _done(value: T) -> Future[T]:
+    future: Future[T] = Future()
+    future.set_result(value)
+    return future
 
 
-def measure(metric: MetricSpec, source: NDArray[Any], edited: NDArray[Any]) -> Measurement:
-    """Call the metric's function on copies, and hold what it returns to being one finite number."""
-    try:
-        function = metric.load()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise MetricError(f"{metric.name}: {metric.function!r} cannot be imported: {error}") from error
-    result = function(source.copy(), edited.copy())
-    if not isinstance(result, Measurement):
-        result = Measurement(result, np.zeros(0))
-    if isinstance(result.value, bool) or not isinstance(result.value, int | float | np.integer | np.floating):
-        raise MetricError(f"{metric.name} returned {type(result.value).__name__}, not a number")
-    if not np.isfinite(result.value):
-        raise MetricError(f"{metric.name} is {result.value}: the features or the metric are broken")
-    return Measurement(float(result.value), result.parts)
+def _pixels(need: ImageNeed, image: LoadedImage) -> Image.Image:
+    pixels = image.pixels
+    return pixels if need.resized_to is None else pixels.resize(need.resized_to, Image.Resampling.BICUBIC)
 
 
-def _failed(metric: MetricSpec, failure: SoftFailure) -> Score:
-    return Score(metric.name, metric.soft_failure_value, failure)
+def _padded(crop: Any, size: int, color: Any) -> Any:
+    from pytest_editeval.vision.objects import pad_to_square
 
-
-def _is_ours(model: object) -> bool:
-    return type(model).__module__.startswith("pytest_editeval.")
-
-
-@cache
-def _versions() -> tuple[str, ...]:
-    return (__version__, torch.__version__, transformers.__version__, np.__version__, PIL.__version__)
-
-
-def _rest(need: Need) -> object:
-    return (need.box, need.bg_color) if isinstance(need, ObjectNeed) else need.resized_to
-
-
-def _resized(image: Image.Image, need: ImageNeed) -> Image.Image:
-    return image if need.resized_to is None else image.resize(need.resized_to, Image.Resampling.BICUBIC)
-
-
-def _patch_details(request: ScoreRequest, selected: NDArray[np.bool_], shares: NDArray[np.float64]) -> dict[str, Any]:
-    details: dict[str, Any] = {
-        "boxes": len(request.coords) if request.mask_mode else 0,
-        "patches_compared": int(selected.sum()),
-        "patches_total": len(selected),
-    }
-    if shares.size == selected.sum() and shares.any():
-        details["worst"] = _worst_spot(request, selected, shares)
-    return details
-
-
-def _worst_spot(request: ScoreRequest, selected: NDArray[np.bool_], shares: NDArray[np.float64]) -> dict[str, Any]:
-    """The spot that cost most: the worst patch, and those connected to it that cost at least half as much."""
-    grid = request.geometry.grid
-    cost = np.zeros(len(selected))
-    cost[selected] = shares
-    worst = int(cost.argmax())
-    spots, _ = ndimage.label((cost >= cost[worst] / 2).reshape(grid, grid))
-    spot = np.flatnonzero(spots.reshape(-1) == spots[divmod(worst, grid)])
-    rows, columns = np.divmod(spot, grid)
-    areas = np.array([request.geometry.patch_area(int(index), request.source.size) for index in spot])
-    return {
-        "rows": [int(rows.min()), int(rows.max())],
-        "columns": [int(columns.min()), int(columns.max())],
-        "share": float(cost[spot].sum()),
-        "area": [int(value) for value in (*areas[:, :2].min(axis=0), *areas[:, 2:].max(axis=0))],
-    }
+    return pad_to_square(crop, size, color)

@@ -1,4 +1,7 @@
-"""SAM: one image is embedded once, then any number of boxes in it are isolated."""
+"""SAM: one image is embedded once, then any number of boxes in it are isolated.
+
+torch is imported with the network, when a first image is embedded.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from pytest_editeval.device import resolve_device
+from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, EditEvalError
 from pytest_editeval.regions import check_boxes, clip_box
 from pytest_editeval.registry import WHITE, Box, Color
 from pytest_editeval.results import Reason, SoftFailure
+from pytest_editeval.vision.batches import BatchSize, default_size, is_out_of_memory
 from pytest_editeval.vision.checkpoints import (
-    digest_of,
+    DTYPES,
+    SAM_TYPES,
     file_digests,
     is_local,
     local_path,
     read_config,
 )
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
-from pytest_editeval.vision.loading import DTYPES, exact_arithmetic
-from pytest_editeval.vision.objects import Pixels, cut_out
-from pytest_editeval.vision.sam_models import MODEL_TYPES, SegmentAnythingFile, TransformersSam
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_editeval.vision.objects import Pixels
+    from pytest_editeval.vision.sam_models import SegmentAnythingFile, TransformersSam
 
 TRANSFORMERS_TYPES = frozenset({"sam", "sam2", "sam2_video"})
+BACKBONE_IMAGES = 16
+"""SAM's input has about as many pixels as this many of a backbone's, so its batches are that much smaller."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,20 +72,23 @@ class SAMSegmenter:
         device: str | None = None,
         dtype: str = "float32",
         model_cfg: object = None,
+        batch_size: int | None = None,
     ) -> None:
         # `model_cfg` is in the field's files; a checkpoint's sizes are read from its own files here.
         if not model_path:
             raise CheckpointError(
                 "a sam block needs a model_path: a segment-anything .pth file, a directory or a hub id"
             )
-        if model_type is not None and model_type not in tuple(MODEL_TYPES):
-            raise CheckpointError(f"unknown model_type {model_type!r}; allowed: {', '.join(MODEL_TYPES)}")
-        if dtype not in tuple(DTYPES):
+        if model_type is not None and model_type not in tuple(SAM_TYPES):
+            raise CheckpointError(f"unknown model_type {model_type!r}; allowed: {', '.join(SAM_TYPES)}")
+        if dtype not in DTYPES:
             raise CheckpointError(f"unknown dtype {dtype!r}; allowed: {', '.join(DTYPES)}")
         self.model_path = str(model_path)
         self.model_type = model_type
         self.device = resolve_device(device)
         self.dtype = dtype
+        size = (batch_size or default_size(self.device)) // BACKBONE_IMAGES
+        self.batch = BatchSize(max(1, size), self.model_path)
         self._is_file = is_local(self.model_path) and local_path(self.model_path).is_file()
         if not self._is_file:
             family = read_config(self.model_path)["model_type"]
@@ -87,19 +100,19 @@ class SAMSegmenter:
 
     @cached_property
     def key(self) -> str:
-        """Equal for segmenters that give equal masks."""
-        return digest_of(
-            {"path": self.model_path, "class": repr(type(self)), "device": self.device, "dtype": self.dtype}
-        )
+        """Equal for segmenters that give equal masks, by whatever name they know their checkpoint."""
+        return digest_of({"fingerprint": self.fingerprint, "class": repr(type(self)), "device": self.device})
 
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the checkpoint's files and of the dtype."""
-        return digest_of({"files": file_digests(self.model_path), "dtype": self.dtype})
+        return digest_of({"files": file_digests(self.model_path), "dtype": self.dtype})[:16]
 
     @cached_property
     def backend(self) -> SegmentAnythingFile | TransformersSam:
         """The loaded network behind the two steps."""
+        from pytest_editeval.vision.sam_models import SegmentAnythingFile, TransformersSam
+
         if self._is_file:
             path = Path(self.model_path).expanduser()
             return SegmentAnythingFile(path, self.model_type, self.device, self.dtype)
@@ -107,17 +120,29 @@ class SAMSegmenter:
 
     def embed(self, image: ImageLike) -> Embedding:
         """The expensive step: run the image encoder."""
-        pixels = rgb_pixels(image)
-        with exact_arithmetic():
-            return Embedding(pixels, self.backend.embed(pixels))
+        return self.embed_all([image])[0]
+
+    def embed_all(self, images: Sequence[ImageLike]) -> list[Embedding]:
+        """The expensive step for several images, batched."""
+        return self.batch.run(images, self._embed_batch)
+
+    def _embed_batch(self, images: Sequence[ImageLike]) -> list[Embedding]:
+        from pytest_editeval.vision.loading import exact_arithmetic, forward_turn
+
+        pixels = [rgb_pixels(image) for image in images]
+        with exact_arithmetic(), forward_turn(self.device):
+            tensors = self.backend.embed(pixels)
+        return [Embedding(image, parts) for image, parts in zip(pixels, tensors, strict=True)]
 
     def masks(self, embedding: Embedding, boxes: Sequence[Box]) -> list[NDArray[np.bool_]]:
         """The cheap step: per box the mask `(H, W)` with the best predicted score of SAM's three."""
+        from pytest_editeval.vision.loading import exact_arithmetic, forward_turn
+
         width, height = embedding.image.size
         inside = [
             (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))) for x1, y1, x2, y2 in boxes
         ]
-        with exact_arithmetic():
+        with exact_arithmetic(), forward_turn(self.device):
             candidates, scores = self.backend.predict(embedding.image, embedding.tensors, inside)
         best = scores.argmax(axis=1)
         return [masks[index] for masks, index in zip(candidates, best, strict=True)]
@@ -128,9 +153,11 @@ class SAMSegmenter:
         """Per box the isolated object `(h, w, 3)` (see `cut_out`), or why there is none."""
         try:
             masks = self.masks(embedding, boxes)
-        except (EditEvalError, MemoryError, torch.OutOfMemoryError):
+        except EditEvalError:
             raise
         except Exception as error:  # whatever a checkpoint's network raises on its input
+            if is_out_of_memory(error):
+                raise
             return [SoftFailure(Reason.SEGMENTER_FAILED, f"SAM ({self.model_path}) raised {error!r}") for _ in boxes]
         image = np.asarray(embedding.image)
         return [self._object(image, mask, box, bg_color) for mask, box in zip(masks, boxes, strict=True)]
@@ -140,6 +167,8 @@ class SAMSegmenter:
         return self.isolate(self.embed(image), check_boxes([box]), bg_color)[0]
 
     def _object(self, image: Pixels, mask: Any, box: Box, bg_color: Color) -> Pixels | SoftFailure:
+        from pytest_editeval.vision.objects import cut_out
+
         x1, y1, x2, y2 = clip_box(box, (image.shape[1], image.shape[0]))
         where = f"box [{', '.join(f'{value:g}' for value in box)}]"
         if x2 <= x1 or y2 <= y1:

@@ -1,0 +1,209 @@
+"""Scores of the checks that come next, worked out while the running one is judged.
+
+The main thread says which checks follow, as far ahead as the window reaches (it alone may use pytest's fixtures). One
+thread opens their images and hands the requests to the models, chunk by chunk, and waits while too many pixels are in
+memory. What was foreseen wrongly costs time, never a wrong score: a check takes only what was worked out for exactly its
+own request.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain, takewhile
+from typing import TYPE_CHECKING, Any
+
+from pytest_editeval.locations import Location
+from pytest_editeval.needs import ImageRef, Need, ObjectNeed, ScoreRequest
+from pytest_editeval.regions import misses
+from pytest_editeval.registry import Box
+from pytest_editeval.results import Score
+
+if TYPE_CHECKING:
+    from pytest_editeval.scoring.engine import EditEval
+    from pytest_editeval.vision.images import LoadedImage
+
+CHUNKS_AHEAD = 4
+LEAST_CHUNK = 16
+UNOPENED = ImageRef("", (0, 0))
+"""In a request whose images are not open yet."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A score that a check asks for, or will ask for; its request has `UNOPENED` images."""
+
+    request: ScoreRequest
+    source: Location
+    edited: Location
+
+    @property
+    def locations(self) -> tuple[Location, Location]:
+        """Of both images."""
+        return self.source, self.edited
+
+    def boxes(self, location: Location) -> list[Box]:
+        """The objects that an object metric looks at in the image at `location`."""
+        coords = self.request.coords
+        if self.request.metric.inputs != "objects" or len(coords) % 2:
+            return []
+        half = len(coords) // 2
+        sides = ((self.source, coords[:half]), (self.edited, coords[half:]))
+        return [box for place, boxes in sides if place == location for box in boxes]
+
+
+Fixture = Callable[[str], Any]
+Upcoming = Callable[[Fixture], Wanted | None]
+"""A check that will run, `None` where it cannot be foreseen; the fixtures are those of the check that runs now."""
+
+
+@dataclass(frozen=True, eq=False)
+class Promise:
+    """What is being worked out for one wanted score. An image's error is in `source` or `edited`, and in `score`."""
+
+    source: Future[ImageRef] = field(default_factory=Future)
+    edited: Future[ImageRef] = field(default_factory=Future)
+    score: Future[Score] = field(default_factory=Future)
+
+
+class Ahead:
+    """The window of scores that are being worked out. `pixel_bytes` bounds the decoded images in memory."""
+
+    def __init__(self, editeval: EditEval, pixel_bytes: int) -> None:
+        self._editeval = editeval
+        self._pixel_bytes = pixel_bytes
+        self._thread = ThreadPoolExecutor(1, "editeval-ahead")
+        self._promised: dict[Wanted, Promise] = {}  # in the order of the run
+        self._images: Counter[Location] = Counter()  # how many promises need each
+        self._following: Iterator[Upcoming] = iter(())
+        self._sharing: Callable[[Location], Iterable[Upcoming]] = lambda _: ()
+        self._gathered: set[Location] = set()
+        self._in_flight: deque[tuple[int, list[Future[Score]]]] = deque()
+
+    def ask(
+        self,
+        wanted: Wanted,
+        fixture: Fixture,
+        following: Callable[[], Iterator[Upcoming]],
+        sharing: Callable[[Location], Iterable[Upcoming]],
+    ) -> Promise:
+        """The promise of a score. `following` are the checks that come next, `sharing` those of them with an image."""
+        if wanted not in self._promised:
+            self._forget_until(None)
+            self._following = chain([lambda _: wanted], following())
+            self._hand_over(self._chunk(wanted, fixture), fixture, sharing)
+        self._forget_until(wanted)
+        window = self._chunk_size(wanted) * CHUNKS_AHEAD
+        if len(self._images) <= window // 2:
+            while len(self._images) < window and (chunk := self._chunk(wanted, fixture)):
+                self._hand_over(chunk, fixture, sharing)
+        return self._promised[wanted]
+
+    def close(self) -> None:
+        """Drop what has not begun."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _chunk_size(self, wanted: Wanted) -> int:
+        backbone = self._editeval.scorer.backbones[wanted.request.backbone]
+        return max(LEAST_CHUNK, backbone.batch.size if hasattr(backbone, "batch") else 1)
+
+    def _chunk(self, asked: Wanted, fixture: Fixture) -> list[Wanted]:
+        """The next checks, as many as bring a chunk of images that are not in the window yet."""
+        chunk: list[Wanted] = []
+        enough = len(self._images) + self._chunk_size(asked)
+        for upcoming in self._following:
+            wanted = upcoming(fixture)
+            if wanted is not None and wanted not in self._promised:
+                self._promised[wanted] = Promise()
+                self._images.update({*wanted.locations})
+                chunk.append(wanted)
+            if len(self._images) >= enough:
+                break
+        return chunk
+
+    def _forget_until(self, wanted: Wanted | None) -> None:
+        """The run has passed these checks: they were judged, or skipped."""
+        for passed in list(takewhile(lambda other: other != wanted, self._promised)):
+            del self._promised[passed]
+            self._images -= Counter({*passed.locations})
+
+    def _hand_over(
+        self, chunk: Sequence[Wanted], fixture: Fixture, sharing: Callable[[Location], Iterable[Upcoming]]
+    ) -> None:
+        later = {}
+        for location in dict.fromkeys(place for wanted in chunk for place in wanted.locations):
+            if location not in self._gathered:
+                self._gathered.add(location)
+                later[location] = [one for upcoming in sharing(location) if (one := upcoming(fixture)) is not None]
+        self._thread.submit(self._work, [(wanted, self._promised[wanted]) for wanted in chunk], later)
+
+    def _work(self, chunk: Sequence[tuple[Wanted, Promise]], later: Mapping[Location, Sequence[Wanted]]) -> None:
+        try:
+            self._begin(chunk, later)
+        except Exception as error:  # nobody else would hear of it
+            for _, promise in chunk:
+                if not promise.score.done():
+                    promise.score.set_exception(error)
+
+    def _begin(self, chunk: Sequence[tuple[Wanted, Promise]], later: Mapping[Location, Sequence[Wanted]]) -> None:
+        """Open the images of a chunk, and begin to score it."""
+        while sum(nbytes for nbytes, _ in self._in_flight) > self._pixel_bytes:
+            wait(self._in_flight.popleft()[1])
+        work, files = self._editeval.scorer.executor.work, self._editeval.files
+        opening = {place: work(files.load, place) for wanted, _ in chunk for place in wanted.locations}
+        opened: dict[Location, LoadedImage] = {}
+        requests: list[ScoreRequest] = []
+        promises: list[Promise] = []
+        for wanted, promise in chunk:
+            sides = ((promise.source, wanted.source), (promise.edited, wanted.edited))
+            images = [_opened(opening[place], side) for side, place in sides]
+            errors = [image for image in images if isinstance(image, Exception)]
+            if errors:
+                promise.score.set_exception(errors[0])
+                continue
+            source, edited = (image for image in images if not isinstance(image, Exception))
+            opened |= {wanted.source: source, wanted.edited: edited}
+            requests.append(replace(wanted.request, source=source.ref, edited=edited.ref))
+            promises.append(promise)
+        along: dict[ImageRef, list[Need]] = {}
+        for place, image in opened.items():
+            along.setdefault(image.ref, []).extend(_objects(later.get(place, ()), place, image.ref))
+        images_by_ref = {image.ref: image for image in opened.values()}
+        scores = self._editeval.begin(requests, images_by_ref.values(), along)
+        for promise, score in zip(promises, scores, strict=True):
+            score.add_done_callback(partial(_pass_on, promise.score))
+        pixels = sum(3 * ref.size[0] * ref.size[1] for ref in images_by_ref)
+        self._in_flight.append((pixels, scores))
+        while self._in_flight and all(score.done() for score in self._in_flight[0][1]):
+            self._in_flight.popleft()
+
+
+def _opened(opening: Future[LoadedImage], side: Future[ImageRef]) -> LoadedImage | Exception:
+    try:
+        image = opening.result()
+    except Exception as error:
+        side.set_exception(error)
+        return error
+    side.set_result(image.ref)
+    return image
+
+
+def _objects(wanted: Iterable[Wanted], place: Location, ref: ImageRef) -> Iterator[ObjectNeed]:
+    """The objects that later checks need of an image."""
+    for one in wanted:
+        request = one.request
+        for box in one.boxes(place):
+            if request.segmenter is not None and not misses(box, ref.size):
+                yield ObjectNeed(request.backbone, request.segmenter, ref, box, request.bg_color)
+
+
+def _pass_on(promised: Future[Score], score: Future[Score]) -> None:
+    if score.cancelled():
+        promised.cancel()
+    elif (error := score.exception()) is not None:
+        promised.set_exception(error)
+    else:
+        promised.set_result(score.result())

@@ -1,0 +1,91 @@
+"""From the features of a plan to a score, and to what explains it. No model is involved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_editeval.errors import MetricError
+from pytest_editeval.needs import Need, Plan, ScoreRequest
+from pytest_editeval.registry import MetricSpec
+from pytest_editeval.results import Score, SoftFailure
+from pytest_editeval.vision.features import Encoded, Features, Measurement
+
+
+def compute(request: ScoreRequest, planned: Plan, encoded: Mapping[Need, Encoded]) -> Score:
+    """The score of one request from the features of its plan."""
+    metric = request.metric
+    sides: list[list[Features]] = []
+    for needs in (planned.source, planned.edited):
+        features = [encoded[need] for need in needs]
+        for entry in features:
+            if isinstance(entry, SoftFailure):
+                return failed(metric, entry)
+        sides.append([entry for entry in features if isinstance(entry, Features)])
+    if planned.patch_mask is None:
+        rows = [np.stack([entry.cls for entry in side]) for side in sides]
+    else:
+        selected = planned.patch_mask
+        source, edited = sides[0][0].patches, sides[1][0].patches
+        rows = [source if metric.all_source_patches else source[selected], edited[selected]]
+    measurement = measure(metric, rows[0], rows[1])
+    if planned.patch_mask is None:
+        details: dict[str, Any] = {"pairs": [float(part) for part in measurement.parts]}
+    else:
+        details = _patch_details(request, planned.patch_mask, measurement.parts)
+    return Score(metric.name, measurement.value, None, details)
+
+
+def measure(metric: MetricSpec, source: NDArray[Any], edited: NDArray[Any]) -> Measurement:
+    """Call the metric's function on copies, and hold what it returns to being one finite number."""
+    try:
+        function = metric.load()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise MetricError(f"{metric.name}: {metric.function!r} cannot be imported: {error}") from error
+    result = function(source.copy(), edited.copy())
+    if not isinstance(result, Measurement):
+        result = Measurement(result, np.zeros(0))
+    if isinstance(result.value, bool) or not isinstance(result.value, int | float | np.integer | np.floating):
+        raise MetricError(f"{metric.name} returned {type(result.value).__name__}, not a number")
+    if not np.isfinite(result.value):
+        raise MetricError(f"{metric.name} is {result.value}: the features or the metric are broken")
+    return Measurement(float(result.value), result.parts)
+
+
+def failed(metric: MetricSpec, failure: SoftFailure) -> Score:
+    """The score of a metric that could not be computed."""
+    return Score(metric.name, metric.soft_failure_value, failure)
+
+
+def _patch_details(request: ScoreRequest, selected: NDArray[np.bool_], shares: NDArray[np.float64]) -> dict[str, Any]:
+    details: dict[str, Any] = {
+        "boxes": len(request.coords) if request.mask_mode else 0,
+        "patches_compared": int(selected.sum()),
+        "patches_total": len(selected),
+    }
+    if shares.size == selected.sum() and shares.any():
+        details["worst"] = _worst_spot(request, selected, shares)
+    return details
+
+
+def _worst_spot(request: ScoreRequest, selected: NDArray[np.bool_], shares: NDArray[np.float64]) -> dict[str, Any]:
+    """The spot that cost most: the worst patch, and those connected to it that cost at least half as much."""
+    from scipy import ndimage
+
+    grid = request.geometry.grid
+    cost = np.zeros(len(selected))
+    cost[selected] = shares
+    worst = int(cost.argmax())
+    spots, _ = ndimage.label((cost >= cost[worst] / 2).reshape(grid, grid))
+    spot = np.flatnonzero(spots.reshape(-1) == spots[divmod(worst, grid)])
+    rows, columns = np.divmod(spot, grid)
+    areas = np.array([request.geometry.patch_area(int(index), request.source.size) for index in spot])
+    return {
+        "rows": [int(rows.min()), int(rows.max())],
+        "columns": [int(columns.min()), int(columns.max())],
+        "share": float(cost[spot].sum()),
+        "area": [int(value) for value in (*areas[:, :2].min(axis=0), *areas[:, 2:].max(axis=0))],
+    }

@@ -1,0 +1,58 @@
+"""The networks of the backbones: images -> normalised pixels -> hidden states. Imported when a first image is encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from pytest_editeval.errors import CheckpointError, ImageError
+from pytest_editeval.regions import Geometry
+from pytest_editeval.vision.checkpoints import first_line, from_hub
+from pytest_editeval.vision.loading import TORCH_DTYPES, exact_arithmetic, forward_turn, load_transformers, shared_model
+
+MAX_RESIZED_PIXELS = 64_000_000
+
+
+def load_network(model_class: str, model_path: str, device: str, dtype: str) -> nn.Module:
+    """The network of a transformers class; shared by all who ask for the same."""
+    found: Any = getattr(transformers, model_class)
+    return shared_model(model_class, model_path, device, dtype, lambda: load_transformers(found, model_path))
+
+
+def load_processor(model_path: str) -> Any:
+    """The checkpoint's own image processor."""
+    load: Any = transformers.AutoImageProcessor.from_pretrained
+    return from_hub(model_path, lambda: load(model_path, trust_remote_code=False))
+
+
+def normalised(image: Image.Image, processor: Any, geometry: Geometry, model_path: str) -> torch.Tensor:
+    """Normalised pixels `(1, 3, input_size, input_size)`; resize and crop are the geometry's."""
+    width, height = geometry.resized(image.size)
+    if width * height > MAX_RESIZED_PIXELS:
+        raise ImageError(
+            f"a {image.width}×{image.height} image is too narrow for a shortest-edge resize (it would become "
+            f"{width}×{height}); set `fit: squash`"
+        )
+    size = {"height": height, "width": width}
+    try:
+        batch = processor(images=image, size=size, do_resize=True, do_center_crop=False, return_tensors="pt")
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{model_path}: its preprocessor_config.json does not work: {first_line(error)}") from error
+    left, top = geometry.offset(image.size)
+    side = geometry.input_size
+    return cast(torch.Tensor, batch["pixel_values"][:, :, top : top + side, left : left + side])
+
+
+def hidden_states(network: nn.Module, pixels: Sequence[torch.Tensor], device: str, dtype: str) -> NDArray[np.float32]:
+    """The last hidden state `(n, tokens, dim)`, float32 whatever the network's dtype."""
+    with exact_arithmetic(), forward_turn(device):
+        output = network(pixel_values=torch.cat(list(pixels)).to(device, TORCH_DTYPES[dtype]))
+        hidden: NDArray[np.float32] = output.last_hidden_state.float().cpu().numpy()
+    return hidden
