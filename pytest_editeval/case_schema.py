@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, create_model
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from pytest_editeval.checks import Expect
+from pytest_editeval.locations import is_url
 from pytest_editeval.registry import BUILTIN_METRICS, MetricSpec, Scope
 from pytest_editeval.validation import (
     BoxesField,
@@ -55,8 +56,16 @@ def _marker(value: str) -> str:
     return value
 
 
+def _file_of_url(value: str) -> str:
+    scheme, _, rest = value.partition("://")
+    if is_url(value) and not rest.partition("?")[0].strip("/"):
+        raise mistake(f"must name a file after '{scheme}://'")
+    return value
+
+
 CaseId = Annotated[str, AfterValidator(_case_id), Field(json_schema_extra={"pattern": ID_PATTERN})]
 Marker = Annotated[str, AfterValidator(_marker), Field(json_schema_extra={"not": {"enum": sorted(RESERVED_MARKERS)}})]
+ImageField = Annotated[Line, AfterValidator(_file_of_url)]
 
 
 def _number_or_mapping(value: object) -> str:
@@ -120,8 +129,14 @@ class CaseFields(Settings):
     instruction: Words | None = Field(None, description="The edit in words, as the model was asked.")
     task: Marker | None = Field(None, description="Kind of edit; becomes a pytest marker.")
     tags: list[Marker] | None = Field(None, description="Become pytest markers.")
-    source: Line | None = Field(None, description="The source image, relative to this file.")
-    edited: Line | None = Field(None, description="The edited image, relative to this file.")
+    source: ImageField | None = Field(
+        None,
+        description="The source image: a path relative to this file, or a URL (s3://, gs://, hf://, https://).",
+    )
+    edited: ImageField | None = Field(
+        None,
+        description="The edited image: a path relative to this file, or a URL (s3://, gs://, hf://, https://).",
+    )
     coords: BoxesField | None = Field(
         None, description="Boxes of the edit, [x1, y1, x2, y2] in pixels of the image as a viewer shows it."
     )

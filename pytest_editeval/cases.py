@@ -20,6 +20,7 @@ from pytest_editeval.checks import (
     threshold_for,
 )
 from pytest_editeval.errors import CaseError, Position, known_names, unknown
+from pytest_editeval.locations import locate
 from pytest_editeval.registry import metrics
 from pytest_editeval.validation import QUOTE, Settings, describe, problems
 from pytest_editeval.yamlfile import DataPath, Document, no_garbage_collection, read_yaml
@@ -200,8 +201,8 @@ class _Reader:
             instruction=fields["instruction"],
             task=fields.get("task"),
             tags=tuple(dict.fromkeys(fields.get("tags") or ())),
-            source=self.directory / fields["source"],
-            edited=self.directory / fields["edited"],
+            source=locate(fields["source"], self.directory),
+            edited=locate(fields["edited"], self.directory),
             source_text=fields["source"],
             edited_text=fields["edited"],
             source_position=self.place(path, "source"),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pytest_editeval.config import MetricSettings, Profile
 from pytest_editeval.errors import CaseError, ConfigError, Position
+from pytest_editeval.locations import Location
 from pytest_editeval.registry import Box, Color, Scope, metrics
 
 Expect = Literal["pass", "fail"]
@@ -45,14 +46,14 @@ class BrokenCheck:
 
 @dataclass(frozen=True)
 class EditCase:
-    """One edit and its checks. `source` and `edited` are absolute, their `_text` is what the file says."""
+    """One edit and its checks. `source` and `edited` are absolute paths or URLs; `_text` is what the file says."""
 
     id: str
     instruction: str
     task: str | None
     tags: tuple[str, ...]
-    source: Path
-    edited: Path
+    source: Location
+    edited: Location
     source_text: str
     edited_text: str
     source_position: Position

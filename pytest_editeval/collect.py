@@ -15,6 +15,7 @@ import pytest
 from pytest_editeval.cases import BrokenCase, BrokenCheck, CheckSpec, EditCase, ResolvedCheck, load_cases, resolve_check
 from pytest_editeval.errors import EditEvalError, ImageError, LocatedError, Position, display_path
 from pytest_editeval.gates import judge
+from pytest_editeval.locations import Location, display
 from pytest_editeval.registry import PIPES, get_metric
 from pytest_editeval.reports.junit import case_properties
 from pytest_editeval.reports.text import explanation
@@ -136,8 +137,8 @@ class CheckItem(pytest.Function):
             instruction=self.case.instruction,
             task=self.case.task,
             tags=self.case.tags,
-            source=display_path(self.case.source),
-            edited=display_path(self.case.edited),
+            source=display(self.case.source),
+            edited=display(self.case.edited),
             source_size=None,
             edited_size=None,
             scope=self.resolved.scope,

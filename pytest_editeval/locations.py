@@ -1,34 +1,156 @@
-"""Where an image is."""
+"""Where an image is: a path, or a URL that fsspec reads."""
 
 from __future__ import annotations
 
+import re
+import warnings
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import unquote
 
-from pytest_editeval.errors import ImageError, display_path
+from pytest_editeval.errors import ImageError, display_path, unknown
 
 Location = Path | str
+"""A `str` is always a URL."""
+
+REASON_LENGTH = 200
+MESSAGE_LENGTH = 4000  # of a message that is looked at: a backend may pass on a whole page
+PACKAGES = ("s3fs", "gcsfs", "aiohttp")  # modules that are installed under their own name
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://")  # one letter is a drive of Windows
+_LINK = re.compile(r"::(?=[a-z][a-z0-9+.-]*://)")  # fsspec reads `zip://a.png::https://host/all.zip`
+# The second form is a password that should have been percent-encoded: no port, and no IPv6 address.
+_USER = re.compile(r"[^/?#]*@|[^/?#:\[]*:(?!\d*(?:[/?#]|$)).*@", re.DOTALL)
+_URL_IN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+_QUERY_IN_TEXT = re.compile(r"([?&][^\s=&'\"]+)=[^\s&'\"]+")
+_HIDDEN = "…"
+_SHORTEST_SECRET = 4  # shorter ones are in every message by chance
+
+
+def is_url(text: str) -> bool:
+    """Whether `locate` takes the text for a URL."""
+    return _SCHEME.match(text) is not None
 
 
 def locate(text: str, directory: Path) -> Location:
-    return text if "://" in text else directory / text
+    """A URL as it is written; anything else is a path, relative to `directory`."""
+    return text if is_url(text) else directory / text
 
 
 def display(location: Location) -> str:
-    return display_path(location) if isinstance(location, Path) else location
-
-
-def read_bytes(location: Location, limit: int | None = None) -> bytes:
-    try:
-        return Path(location).read_bytes()
-    except FileNotFoundError:
-        raise ImageError(f"image not found: {display(location)}") from None
-    except OSError as error:
-        raise ImageError(f"cannot read image {display(location)}: {error}") from None
+    """`location` as a user would write it, without a URL's user, password and values of the query."""
+    if isinstance(location, Path):
+        return display_path(location)
+    return "::".join(_public(url) for url in _LINK.split(location))
 
 
 def stamp(location: Location) -> tuple[int, ...] | None:
-    try:
-        stat = Path(location).stat()
-    except OSError:
+    """Numbers that change when a local file does; `None` for a URL, and for what is not there."""
+    if isinstance(location, str):
         return None
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    try:
+        found = location.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def read_bytes(location: Location, limit: int | None = None) -> bytes:
+    """The whole file; an `ImageError` when it cannot be read, or has more than `limit` bytes."""
+    try:
+        data = _read_url(location, limit) if isinstance(location, str) else _read_path(location, limit)
+    except ImageError:
+        raise
+    except (FileNotFoundError, NotADirectoryError):
+        raise ImageError(f"image not found: {display(location)}") from None
+    except Exception as error:  # each backend has its own
+        raise _cannot_read(location, _reason(error, location)) from None
+    if limit is not None and len(data) > limit:
+        raise _cannot_read(location, f"it has more than {limit} bytes")
+    return data
+
+
+def _read_path(path: Path, limit: int | None) -> bytes:
+    with path.open("rb") as file:
+        return file.read() if limit is None else file.read(limit + 1)
+
+
+def _read_url(url: str, limit: int | None) -> bytes:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a warning of a backend must not fail somebody's `-W error` run
+        import fsspec
+
+        scheme = url.partition("://")[0]
+        try:
+            fsspec.get_filesystem_class(scheme)
+            system, path = fsspec.core.url_to_fs(url)
+        except ImportError as error:
+            raise _cannot_read(url, _missing_package(error, scheme)) from None
+        except ValueError as error:
+            if "Protocol not known" not in str(error):
+                raise
+            raise _cannot_read(url, unknown("protocol", scheme, fsspec.available_protocols())) from None
+        if limit is not None:
+            size = None
+            with suppress(Exception):  # the read says better what is wrong
+                size = system.size(path)
+            if size is not None and size > limit:
+                raise _cannot_read(url, f"it has more than {limit} bytes")
+        return bytes(system.cat_file(path))
+
+
+def _cannot_read(location: Location, reason: str) -> ImageError:
+    return ImageError(f"cannot read image {display(location)}: {reason}")
+
+
+def _missing_package(error: ImportError, scheme: str) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ModuleNotFoundError) and cause.name in PACKAGES:
+        return f"{scheme}:// needs {cause.name}: pip install {cause.name}"
+    return _line(f"{error} ({cause})" if cause else str(error))
+
+
+def _reason(error: Exception, location: Location) -> str:
+    """What an exception says, in one line and without what `display` leaves out."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return error.strerror  # the file is named already
+    line = _line(str(error), _secrets(location) if isinstance(location, str) else ())
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def _line(text: str, secrets: tuple[str, ...] = ()) -> str:
+    line = next((line.strip() for line in text[:MESSAGE_LENGTH].splitlines() if line.strip()), "")
+    for secret in secrets:
+        line = line.replace(secret, _HIDDEN)
+    line = _URL_IN_TEXT.sub(lambda url: display(url[0]), line)
+    line = _QUERY_IN_TEXT.sub(rf"\1={_HIDDEN}", line)
+    return line if len(line) <= REASON_LENGTH else f"{line[: REASON_LENGTH - 1]}{_HIDDEN}"
+
+
+def _parts(url: str) -> tuple[str, str, str, str]:
+    """`scheme://`, user and password, place, and the query with its question mark."""
+    scheme, separator, rest = url.partition("://")
+    user = found[0] if (found := _USER.match(rest)) else ""
+    place, mark, query = rest[len(user) :].partition("?")
+    return scheme + separator, user, place, mark + query
+
+
+def _public(url: str) -> str:
+    scheme, _, place, query = _parts(url)
+    shown = (f"{key}={_HIDDEN}" if equals else _HIDDEN for key, equals, _ in _pairs(query))
+    return scheme + place + query[:1] + "&".join(shown)
+
+
+def _pairs(query: str) -> list[tuple[str, str, str]]:
+    return [part.partition("=") for part in query[1:].split("&")] if query[1:] else []
+
+
+def _secrets(url: str) -> tuple[str, ...]:
+    """What `display` leaves out of a URL, longest first."""
+    found: set[str] = set()
+    for link in _LINK.split(url):
+        _, user, _, query = _parts(link)
+        found.update(user.removesuffix("@").split(":", 1))
+        found.update(value if equals else key for key, equals, value in _pairs(query))
+    found |= {unquote(secret) for secret in found}
+    return tuple(sorted((secret for secret in found if len(secret) >= _SHORTEST_SECRET), key=len, reverse=True))

@@ -126,6 +126,24 @@ def test_the_example(in_directory: Path) -> None:
     assert resolve_check(found, region, EMBEDDED).threshold == 4.0
 
 
+def test_urls(in_directory: Path) -> None:
+    found = only(case("emd: 1").replace("a.png", "s3://bucket/a b.png"))
+    assert (found.source, found.edited) == ("s3://bucket/a b.png", in_directory / "b.png")
+    assert found.source_text == found.source
+    assert (str(found.source_position), str(found.edited_position)) == (f"{NAME}:5:13", f"{NAME}:6:13")
+    SCHEMA.validate(yaml.safe_load(case("emd: 1").replace("a.png", "s3://bucket/a.png")))
+    text = "defaults: {source: 'hf://datasets/o/n/a.png', edited: 'https://u:p@h/b.png?sig=1'}\n" + HEAD
+    found = only(text.replace("    source: a\n    edited: b\n", ""))
+    assert (found.source, found.edited) == ("hf://datasets/o/n/a.png", "https://u:p@h/b.png?sig=1")
+    assert str(found.edited_position) == f"{NAME}:1:55"
+    assert only(case("emd: 1").replace("a.png", "'C:\\a.png'")).source == in_directory / "C:\\a.png"
+
+
+def test_a_url_without_a_file_in_the_defaults() -> None:
+    text = f"defaults: {{source: 's3://'}}\n{HEAD}"
+    assert mistakes(text) == [f"{NAME}:1:20: 'source' in defaults must name a file after 's3://'"]
+
+
 def test_short_form_and_number_formats() -> None:
     found = check(case("emd: 1e-3"))
     assert (found.threshold, str(found.threshold_position)) == (0.001, f"{NAME}:8:12")
@@ -342,6 +360,10 @@ BAD_CASES = {
     "instruction is a number": (HEAD.replace("instruction: i", "instruction: 1e3"), "3:18: 'instruction' in case 'c' must be text, found 1000.0\n  quote it: \"1e3\""),
     "no source": (HEAD.replace("source: a\n    ", ""), "2:5: 'source' in case 'c' is missing"),
     "source is a list": (HEAD.replace("source: a", "source: [a]"), "4:13: 'source' in case 'c' must be text, found a list"),
+    "URL without a file": (HEAD.replace("source: a", "source: s3://"), "4:13: 'source' in case 'c' must name a file after 's3://'"),
+    "URL of slashes": (HEAD.replace("edited: b", "edited: file:///"), "5:13: 'edited' in case 'c' must name a file after 'file://'"),
+    "URL of a query": (HEAD.replace("source: a", "source: https://?a=/b"), "4:13: 'source' in case 'c' must name a file after 'https://'"),
+    "URL with a control character": (HEAD.replace("source: a", 'source: "s3://b/a\\t.png"'), "4:13: 'source' in case 'c' must not hold control characters"),
     "source with a NUL": (HEAD.replace("source: a", 'source: "a\\0"'), "4:13: 'source' in case 'c' must not hold control characters"),
     "no edited": (HEAD.replace("edited: b\n    ", ""), "2:5: 'edited' in case 'c' is missing"),
     "no metrics": (HEAD.replace("    metrics: {emd: 1}\n", ""), f"2:5: no metrics in case 'c'\n  {KNOWN}"),
@@ -460,7 +482,7 @@ def test_schema() -> None:
 
 
 # What a JSON Schema cannot know, or JSON cannot say.
-BEYOND_SCHEMA = ("inverted", "empty box", "infinity", "nan", "inf", "NUL", "instruction", "no source", "no edited", "metrics", "no threshold", "metric is empty", "coords and pairs", "underscore", "keyword", "line break", "pair's box", "is a number", "is nothing", "task")  # fmt: skip
+BEYOND_SCHEMA = ("inverted", "empty box", "infinity", "nan", "inf", "NUL", "instruction", "no source", "no edited", "metrics", "no threshold", "metric is empty", "coords and pairs", "underscore", "keyword", "line break", "pair's box", "is a number", "is nothing", "task", "URL")  # fmt: skip
 
 
 @pytest.mark.parametrize(

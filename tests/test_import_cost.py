@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-HEAVY = ("torch", "transformers", "numpy", "pandas", "pydantic", "yaml", "PIL", "cv2", "scipy")
+HEAVY = ("torch", "transformers", "numpy", "pandas", "pydantic", "yaml", "PIL", "cv2", "scipy", "fsspec")
 PROBE = """
 import sys, pytest
 status = pytest.main({arguments!r})
@@ -39,4 +39,5 @@ def test_loading_the_plugin_imports_no_heavy_library(tmp_path: Path) -> None:
 
 def test_collecting_cases_imports_no_model_library(tmp_path: Path) -> None:
     (tmp_path / "a.edit.yaml").write_text(CASES, "utf-8")
-    assert not imported(tmp_path, ["--collect-only"]) & {"torch", "transformers", "pandas", "cv2"}
+    (tmp_path / "b.edit.yaml").write_text(CASES.replace("a.png", "s3://bucket/a.png"), "utf-8")
+    assert not imported(tmp_path, ["--collect-only"]) & {"torch", "transformers", "pandas", "cv2", "fsspec"}

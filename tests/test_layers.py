@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
     {"errors", "results"},
-    {"case_schema", "cases", "checks", "config", "device", "needs"}
+    {"case_schema", "cases", "checks", "config", "device", "locations", "needs"}
     | {"references", "regions", "registry", "validation", "yamlfile"},
     {"vision"},
     {"scoring", "gates"},
