@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_editeval.cases import BrokenCase, BrokenCheck, CheckSpec, EditCase, ResolvedCheck, load_cases, resolve_check
-from pytest_editeval.errors import EditEvalError, ImageError, LocatedError, Position, display_path
+from pytest_editeval.errors import EditEvalError, ImageError, LocatedError, display_path
 from pytest_editeval.gates import judge
 from pytest_editeval.locations import Location, display
 from pytest_editeval.registry import PIPES, get_metric
@@ -216,7 +216,7 @@ class CheckItem(pytest.Function):
         return editeval.ahead.ask(wanted, request.getfixturevalue, following, sharing)
 
     def foreseen(self, editeval: EditEval, fixture: Fixture) -> Wanted | None:
-        """What this check will ask for, as far as another check's fixtures tell; whatever fails, it will meet itself."""
+        """What this check will ask for, as far as another's fixtures tell; whatever fails, it will meet itself."""
         try:
             return self.wanted(editeval, editeval.pipe_for(get_metric(self.check.metric), fixture))
         except (Exception, pytest.skip.Exception, pytest.fail.Exception, pytest.xfail.Exception):

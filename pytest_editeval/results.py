@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-
 SCORES_COMPUTED = "scores computed"
 SCORES_REMEMBERED = "scores remembered"
 FEATURES_REMEMBERED = "features remembered"

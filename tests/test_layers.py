@@ -11,17 +11,18 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
     {"errors", "results"},
-    {"case_schema", "cases", "checks", "config", "device", "locations", "needs"}
+    {"case_schema", "cases", "checks", "config", "device", "digests", "locations", "needs"}
     | {"references", "regions", "registry", "validation", "yamlfile"},
     {"vision"},
     {"scoring", "gates"},
-    {"plugin", "run", "hooks", "collect", "cli", "reports"},
+    {"plugin", "run", "hooks", "collect", "selection", "progress", "cli", "reports"},
 ]
 HEAVY = {"torch", "torchvision", "transformers", "segment_anything"}
 PLUGIN_MAY_IMPORT = {
     "pytest",
     "pytest_editeval.run",
     "pytest_editeval.hooks",
+    "pytest_editeval.progress",
     "pytest_editeval.device",
     "pytest_editeval.errors",
     "pytest_editeval.results",
@@ -77,7 +78,7 @@ def test_nothing_but_vision_imports_vision_at_the_top(path: Path) -> None:
     assert not [name for name in imports(path, top_only=True) if name.startswith("pytest_editeval.vision")]
 
 
-@pytest.mark.parametrize("name", ["plugin", "run", "hooks", "device", "errors", "results"])
+@pytest.mark.parametrize("name", ["plugin", "run", "hooks", "progress", "device", "errors", "results"])
 def test_what_every_pytest_run_loads_is_light(name: str) -> None:
     import sys
 

@@ -2,8 +2,8 @@
 
 The main thread says which checks follow, as far ahead as the window reaches (it alone may use pytest's fixtures). One
 thread opens their images and hands the requests to the models, chunk by chunk, and waits while too many pixels are in
-memory. What was foreseen wrongly costs time, never a wrong score: a check takes only what was worked out for exactly its
-own request.
+memory. What was foreseen wrongly costs time, never a wrong score: a check takes only what was worked out for its own
+request.
 """
 
 from __future__ import annotations

@@ -69,6 +69,11 @@ class EditEval:
         return self.scorer.counts + self._scores
 
     @property
+    def progress(self) -> tuple[int, int]:
+        """How many images and objects were encoded, of how many that are known to be needed."""
+        return self.scorer.progress
+
+    @property
     def notices(self) -> list[str]:
         """What the user should know of the models: batches that did not fit."""
         models = (*self.scorer.backbones.values(), *self.scorer.segmenters.values())
@@ -120,8 +125,7 @@ class EditEval:
         images = self.files.load(source), self.files.load(edited)
         threshold = settings.patch_mask_threshold if patch_mask_threshold is None else patch_mask_threshold
         color = settings.bg_color if bg_color is None else bg_color
-        refs = (image.ref for image in images)
-        request = self.request(self.pipe_for(spec), spec, *refs, boxes, scope, threshold, color)
+        request = self.request(self.pipe_for(spec), spec, images[0].ref, images[1].ref, boxes, scope, threshold, color)
         return self.begin([request], images)[0].result()
 
     def begin(

@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, display_path
 from pytest_editeval.regions import Geometry
 

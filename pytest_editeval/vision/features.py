@@ -55,7 +55,7 @@ class FeatureStore(Protocol):
 
 
 class FeatureMemory:
-    """What was encoded, by need; the least recently used entries go when `max_bytes` is passed. Threads may share it."""
+    """What was encoded, by need; what was used longest ago goes when `max_bytes` is passed. Threads may share it."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes

@@ -41,21 +41,19 @@ class ImageRecords(Protocol):
 
 
 class LoadedImage:
-    """An image known by its content (`ref`); its pixels are decoded when they are first asked for."""
+    """An image known by its content (`ref`); `pixels` is it, or what decodes it when it is first asked for."""
 
-    def __init__(self, ref: ImageRef, pixels: Image.Image | None = None, load: Callable[[], Image.Image] | None = None):
+    def __init__(self, ref: ImageRef, pixels: Image.Image | Callable[[], Image.Image]) -> None:
         self.ref = ref
         self._pixels = pixels
-        self._load = load
         self._lock = Lock()
 
     @property
     def pixels(self) -> Image.Image:
         """RGB, orientation applied. Raises `ImageError` when the file is not what it was."""
         with self._lock:
-            if self._pixels is None:
-                assert self._load is not None
-                self._pixels = self._load()
+            if not isinstance(self._pixels, Image.Image):
+                self._pixels = self._pixels()
             return self._pixels
 
 
@@ -113,7 +111,7 @@ class ImageFiles:
                 raise ImageError(f"{display(location)} was changed while the run was using it; run again")
             return decode(data, display(location))
 
-        return LoadedImage(ref, load=load)
+        return LoadedImage(ref, load)
 
 
 _files = ImageFiles()

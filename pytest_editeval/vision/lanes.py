@@ -58,7 +58,7 @@ class Lanes:
     """Threads that share the cores.
 
     Several forward passes beside each other, each with its share of torch's threads, use a CPU better than one after
-    the other with all of them. On a GPU batches take turns (`loading.forward_turn`), and the lanes prepare the next ones.
+    the other with all of them. On a GPU batches take turns (`loading.forward_turn`) while the lanes prepare the next.
     """
 
     def __init__(self) -> None:

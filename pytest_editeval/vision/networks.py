@@ -1,4 +1,4 @@
-"""The networks of the backbones: images -> normalised pixels -> hidden states. Imported when a first image is encoded."""
+"""The networks of the backbones: images -> normalised pixels -> hidden states; imported for the first image."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def normalised(image: Image.Image, processor: Any, geometry: Geometry, model_pat
     try:
         batch = processor(images=image, size=size, do_resize=True, do_center_crop=False, return_tensors="pt")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{model_path}: its preprocessor_config.json does not work: {first_line(error)}") from error
+        raise CheckpointError(
+            f"{model_path}: its preprocessor_config.json does not work: {first_line(error)}"
+        ) from error
     left, top = geometry.offset(image.size)
     side = geometry.input_size
     return cast(torch.Tensor, batch["pixel_values"][:, :, top : top + side, left : left + side])

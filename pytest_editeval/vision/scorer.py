@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from threading import Lock, RLock
 from typing import Any, TypeVar
 
@@ -90,7 +91,7 @@ class Scorer:
 
     def _begin(self, needs: Sequence[Need], images: Images) -> None:
         """Hand the needs to the executor in batches, in the order in which they will be asked for."""
-        whole: defaultdict[str, list[Need]] = defaultdict(list)
+        whole: defaultdict[str, list[ImageNeed]] = defaultdict(list)
         objects: defaultdict[str, dict[ImageRef, list[ObjectNeed]]] = defaultdict(dict)
         for need in needs:
             if isinstance(need, ImageNeed):
@@ -100,14 +101,14 @@ class Scorer:
         order = {need: index for index, need in enumerate(needs)}
         tasks: list[tuple[int, Callable[[], object], Sequence[Need]]] = []
         for key, group in whole.items():
-            for part in self._batches(group, self.backbones[key]):
-                inputs = {need: partial(_pixels, need, images[need.image]) for need in part}
-                tasks.append((order[part[0]], partial(self._encode, key, inputs), part))
+            for batch in self._batches(group, self.backbones[key]):
+                inputs: Inputs = {need: partial(_pixels, need, images[need.image]) for need in batch}
+                tasks.append((order[batch[0]], partial(self._encode, key, inputs), batch))
         for key, by_image in objects.items():
             for refs in self._batches(list(by_image), self.segmenters[key]):
                 chosen = {ref: by_image[ref] for ref in refs}
-                part = [need for ref in refs for need in by_image[ref]]
-                tasks.append((order[part[0]], partial(self._isolate, key, chosen, images), part))
+                boxes = [need for ref in refs for need in by_image[ref]]
+                tasks.append((order[boxes[0]], partial(self._isolate, key, chosen, images), boxes))
                 self._segmenting += 1
         for _, task, part in sorted(tasks, key=lambda entry: entry[0]):
             self._start(task, part)
@@ -120,7 +121,7 @@ class Scorer:
         if model.device == "cpu":
             count = max(count, min(len(items), self.executor.lanes))
         bounds = [index * len(items) // count for index in range(count + 1)]
-        return [items[start:stop] for start, stop in zip(bounds, bounds[1:], strict=False)]
+        return [items[start:stop] for start, stop in pairwise(bounds)]
 
     def _start(self, task: Callable[[], object], needs: Sequence[Need]) -> None:
         try:
@@ -296,6 +297,13 @@ class Scorer:
     def _store_key(self, need: Need) -> str | None:
         segmenter = self.segmenters[need.segmenter] if isinstance(need, ObjectNeed) else None
         return feature_key(need, self.backbones[need.backbone], segmenter)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many images and objects were encoded, of how many that are known to be needed."""
+        with self._lock:
+            done = sum(count for what, count in self.counts.items() if what != FEATURES_REMEMBERED)
+            return done, done + len(self._running)
 
     def _count(self, what: str, number: int) -> None:
         with self._lock:
