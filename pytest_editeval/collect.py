@@ -169,7 +169,7 @@ class CheckItem(pytest.Function):
             score = run.progress.wait(promise.score, editeval)
         finally:
             self._wanted = None
-            self.counts = run.new_counts(editeval)
+            self.counts = run.new_counts()
         verdict = judge(score, self.resolved.threshold, spec.higher_is_better, self.check.expect)
         failure = score.soft_failure
         self.result = replace(

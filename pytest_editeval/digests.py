@@ -50,16 +50,21 @@ def own_code() -> str:
 
 
 @cache
-def code_of(reference: str) -> str:
-    """Digest of the file that holds ``"module:function"``; empty where there is no such file."""
-    module = reference.partition(":")[0]
-    if module.startswith("pytest_editeval."):
+def code_of(reference: str) -> str | None:
+    """Digest of the package or module that holds ``"module:function"``; `None` where there are no such files."""
+    name = reference.partition(":")[0].partition(".")[0]
+    if name == PACKAGE.name:
         return own_code()
     try:
-        spec = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
-        return ""
-    return _files_digest([Path(spec.origin)]) if spec and spec.origin and Path(spec.origin).is_file() else ""
+        return None
+    if spec is None:
+        return None
+    files = [file for folder in spec.submodule_search_locations or () for file in sorted(Path(folder).rglob("*.py"))]
+    if not files and spec.origin and Path(spec.origin).is_file():
+        files = [Path(spec.origin)]
+    return _files_digest(files) if files else None
 
 
 def _files_digest(files: list[Path]) -> str:

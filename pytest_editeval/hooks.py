@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_editeval.errors import EditEvalError
+from pytest_editeval.results import SCORES_COMPUTED
 from pytest_editeval.run import EditRun
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class EditHooks:
         self.run = run
         self._results: list[CheckResult] = []
         self._counts: Counter[str] = Counter()
+        self._notices: dict[str, None] = {}
         self._failed: list[pytest.TestReport] = []
         self._checks: dict[str, None] = {}  # in the order of collection
         self._mistakes = 0
@@ -92,6 +94,13 @@ class EditHooks:
         if first and self._checks and reporter is not None and self.run.config.get_verbosity() >= 0:
             for line in self._header():
                 reporter.write_line(line)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What a worker did beside its checks; one that crashed says nothing."""
+        counts, notices = getattr(node, "workeroutput", {}).get("editeval", ({}, ()))
+        self._counts.update(counts)
+        self._notices.update(dict.fromkeys(notices))
 
     def _note_checks(self, nodeids: Sequence[str]) -> None:
         self._checks.update(dict.fromkeys(nodeid for nodeid in nodeids if self.run.is_edit_node(nodeid)))
@@ -151,11 +160,16 @@ class EditHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the results file, and the properties of the JUnit suite."""
-        if "store" in self.run.__dict__ and self.run.store is not None:
-            self.run.store.prune()
+        """Write the results file, and the properties of the JUnit suite; a worker says what its checks did not."""
+        rest = self.run.new_counts()
+        notices = self.run.editeval.notices if self.run.editeval else []
         if self.run.is_worker:
+            self.run.config.workeroutput["editeval"] = (rest, notices)  # type: ignore[attr-defined]
             return
+        self._counts.update(rest)
+        self._notices.update(dict.fromkeys(notices))
+        if self._counts[SCORES_COMPUTED] and self.run.store is not None:
+            self.run.store.prune()
         for report in self._failed:
             # The failures that are printed next are headed by this: a node id can be given to pytest again.
             report.location = (*report.location[:2], report.nodeid)
@@ -193,6 +207,8 @@ class EditHooks:
         if self._results:
             for line in summary_lines(self._results, self._counts):
                 terminalreporter.write_line(line)
+        for line in self._notices:
+            terminalreporter.write_line(line, yellow=True)
         for line in self._not_scored():
             terminalreporter.write_line(line, yellow=True)
         if self.run.results_path is not None and self._results_error is None:

@@ -82,9 +82,9 @@ def editeval(request: pytest.FixtureRequest) -> Iterator[EditEval]:
     from pytest_editeval.scoring.engine import EditEval
 
     run = request.config.stash[RUN]
-    scorer = EditEval(run.pool, request.getfixturevalue, run.store, run.memory_bytes)
-    yield scorer
-    scorer.close()
+    run.editeval = EditEval(run.pool, request.getfixturevalue, run.store, run.memory_bytes)
+    yield run.editeval
+    run.editeval.close()
 
 
 @pytest.fixture(scope="session")

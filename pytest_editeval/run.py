@@ -43,6 +43,7 @@ class EditRun:
         self.cache_mode = self._setting("cache") or "readwrite"
         self.cache_dir = self._setting("cache_dir")
         self.progress = Progress(config)
+        self.editeval: EditEval | None = None  # once a test has asked for it
         self._selection: Selection | None = None
         self._counted: Counter[str] = Counter()
         self._patterns = config.getini("editeval_files")
@@ -123,9 +124,9 @@ class EditRun:
         """Whether all checks of a file run in one process."""
         return not self.is_worker
 
-    def new_counts(self, editeval: EditEval) -> dict[str, int]:
+    def new_counts(self) -> dict[str, int]:
         """What was computed, remembered and encoded since this was asked last."""
-        counts = editeval.counts
+        counts = self.editeval.counts if self.editeval else Counter()
         new = counts - self._counted
         self._counted = counts
         return dict(new)

@@ -15,7 +15,6 @@ from conftest import picture
 from pytest_editeval import CLIPMixin, CLIPPipe, DINOv3Mixin, DINOv3Pipe
 from pytest_editeval.errors import CheckpointError, ImageError, UnknownMetricError
 from pytest_editeval.results import Reason
-from pytest_editeval.vision import backbones
 
 SOURCE, EDITED = picture(1), picture(2)
 BOX = (10, 12, 60, 70)
@@ -125,7 +124,7 @@ def test_a_list_gives_a_list(pipe: Pipe) -> None:
 def test_features_do_not_depend_on_the_batch(pipe: Pipe, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     images = [picture(seed) for seed in range(5)]
     alone = [pipe.encode([image])[0] for image in images]
-    monkeypatch.setattr(backbones, "BATCH_SIZE", size)
+    monkeypatch.setattr(pipe.batch, "size", size)
     for left, right in zip(pipe.encode(images), alone, strict=True):
         assert np.linalg.norm(left.patches - right.patches) <= 1e-4 * np.linalg.norm(right.patches)
         assert np.linalg.norm(left.cls - right.cls) <= 1e-4 * np.linalg.norm(right.cls)

@@ -142,14 +142,14 @@ def test_many_requests_at_once_are_the_same_scores(models: Path) -> None:
     pipe = clip_pipe(models)
     images = [load_image(image) for image in (SOURCE, EDITED, OTHER)]
     requests = [
-        pipe.request("emd", images[0], images[1], [BOX], "outer"),
-        pipe.request("sam_clip_cls_sim", images[0], images[1], [BOX]),
-        pipe.request("region_emd", images[0], images[2], [BOX], "inner"),
-        pipe.request("sam_clip_cls_sim", images[0], images[2], [BOX, BOX2]),
+        pipe.request("emd", images[0].ref, images[1].ref, [BOX], "outer"),
+        pipe.request("sam_clip_cls_sim", images[0].ref, images[1].ref, [BOX]),
+        pipe.request("region_emd", images[0].ref, images[2].ref, [BOX], "inner"),
+        pipe.request("sam_clip_cls_sim", images[0].ref, images[2].ref, [BOX, BOX2]),
     ]
     with encoded_images(pipe.model) as passes:
         together = [score.value for score in pipe.scorer.score(requests, images)]
-    assert passes == [3 + 2]
+    assert passes == [3, 2]  # the whole images, then the objects
     assert together.pop(1) is None
     alone = clip_pipe(models)
     expected = [

@@ -24,11 +24,12 @@ def feature_key(need: Need, backbone: Backbone, segmenter: SAMSegmenter | None) 
 
 
 def score_key(request: ScoreRequest, backbone: Backbone, segmenter: SAMSegmenter | None) -> str | None:
-    """The key of a score; `None` where a model's code has no digest."""
+    """The key of a score; `None` where a model's or the metric's code has no digest."""
     models = _models(backbone, segmenter if request.metric.inputs == "objects" else None)
-    if models is None:
+    code = code_of(request.metric.function)
+    if models is None or code is None:
         return None
-    metric = {**asdict(request.metric), "summary": None, "code": code_of(request.metric.function)}
+    metric = {**asdict(request.metric), "summary": None, "code": code}
     patches = request.metric.inputs == "patches"
     region = (request.mask_mode, request.patch_mask_threshold) if patches else request.bg_color
     images = (request.source, request.edited)

@@ -124,8 +124,14 @@ class Scorer:
         return [items[start:stop] for start, stop in pairwise(bounds)]
 
     def _start(self, task: Callable[[], object], needs: Sequence[Need]) -> None:
+        def guarded() -> None:
+            try:
+                task()
+            except BaseException as error:  # whatever it is, nobody may wait for ever
+                self._fail(needs, error)
+
         try:
-            self.executor.model(task)
+            self.executor.model(guarded)
         except RuntimeError:  # the session is over, and its threads are gone
             for need in needs:
                 self._running.pop(need).cancel()
@@ -290,9 +296,10 @@ class Scorer:
             self.store.save(key, entry.patches, entry.cls)
         self._running.pop(need).set_result(entry)
 
-    def _fail(self, needs: Iterable[Need], error: Exception) -> None:
+    def _fail(self, needs: Iterable[Need], error: BaseException) -> None:
         for need in needs:
-            self._running.pop(need).set_exception(error)
+            if (future := self._running.pop(need, None)) is not None:
+                future.set_exception(error)
 
     def _store_key(self, need: Need) -> str | None:
         segmenter = self.segmenters[need.segmenter] if isinstance(need, ObjectNeed) else None
