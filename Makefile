@@ -1,11 +1,12 @@
 # Every target sets up what it needs: a virtual environment in .venv, made once and again when pyproject.toml changes.
 VENV ?= .venv
 PYTHON ?= python3
+DEVICE ?= cpu
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases test lint types check bench clean
+.PHONY: help cases test lint types check bench bench-large clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,9 +33,16 @@ types: $(STAMP)  ## Check types strictly
 
 check: lint types test cases  ## Everything that .ci/run runs
 
-bench: $(STAMP)  ## Start-up cost and cost per check; the last figures are in benchmarks/results.md
+bench: $(STAMP)  ## Speed and memory as ratios (DEVICE=cuda for a GPU); the last figures are in benchmarks/results.md
 	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/collection.py
+	$(BIN)/python benchmarks/scoring.py --device $(DEVICE)
+	$(BIN)/python benchmarks/warm.py --device $(DEVICE)
+	$(BIN)/python benchmarks/growth.py --device $(DEVICE)
+
+bench-large: $(STAMP)  ## The same on networks of published sizes, and on 100,000 cases
+	$(BIN)/python benchmarks/scoring.py --device $(DEVICE) --profile base --sources 2 --edits 3
+	$(BIN)/python benchmarks/collection.py --repeat 1 --large 100000
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
