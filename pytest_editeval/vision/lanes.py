@@ -101,6 +101,7 @@ def _lanes() -> tuple[ThreadPoolExecutor, int]:
     together = Barrier(lanes)
 
     def take_share() -> None:
+        torch.get_num_threads()  # a thread's first question gives it the process' number, whatever it was given before
         torch.set_num_threads(max(1, threads // lanes))
         together.wait()  # so that every thread of the pool gets one of these tasks
 
