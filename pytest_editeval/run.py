@@ -6,11 +6,12 @@ The object lives in every process of a run; `pytest_editeval.hooks` gathers what
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -34,6 +35,7 @@ class EditRun:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.is_worker = hasattr(config, "workerinput")
+        self._workerinput: dict[str, Any] = getattr(config, "workerinput", {})
         self.soft_failures = self._setting("soft_failures") or "xfail"
         self.device = self._setting("device") or "auto"
         self.cache_mode = self._setting("cache") or "readwrite"
@@ -86,7 +88,7 @@ class EditRun:
             from pytest_editeval.vision.loading import share_cores
 
             share_cores(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-        return PipePool(self.profile, self.device)
+        return PipePool(self.profile, self.device, self.worker)
 
     @cached_property
     def store(self) -> FeatureStore | None:
@@ -96,6 +98,12 @@ class EditRun:
         from pytest_editeval.scoring.store import FeatureStore
 
         return FeatureStore(self.config.cache.mkdir("editeval"), writable=self.cache_mode == "readwrite")
+
+    @property
+    def worker(self) -> int | None:
+        """N in xdist's worker gwN."""
+        number = re.fullmatch(r"gw(\d+)", self._workerinput.get("workerid", ""))
+        return int(number[1]) if number else None
 
     def is_edit_file(self, name: str) -> bool:
         """Whether a file of that name holds edit cases."""
