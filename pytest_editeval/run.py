@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from pytest_editeval.scoring.store import FeatureStore
 
 RUN: pytest.StashKey[EditRun] = pytest.StashKey()
+DIST_GIVEN: pytest.StashKey[bool] = pytest.StashKey()
 SOFT_FAILURES = ("xfail", "fail")
 CACHE_MODES = ("readwrite", "read", "off")
 DEFAULT_FILES = ["*.edit.yaml", "*.edit.yml"]
+KEEP_EDIT_FILES = "keep-edit-files"  # in the place of a mode of xdist, where none was given
+WHOLE_FILES = (KEEP_EDIT_FILES, "loadfile", "each")
 
 
 class EditRun:
@@ -104,6 +107,19 @@ class EditRun:
         """N in xdist's worker gwN."""
         number = re.fullmatch(r"gw(\d+)", self._workerinput.get("workerid", ""))
         return int(number[1]) if number else None
+
+    @property
+    def distribution(self) -> str:
+        """xdist's mode, or `KEEP_EDIT_FILES` where `-n` was given without one; `no` in a plain run."""
+        if self.is_worker:
+            return str(self._workerinput.get("editeval_dist", "no"))
+        mode = str(self.config.getoption("dist", "no"))
+        return KEEP_EDIT_FILES if mode == "load" and not self.config.stash.get(DIST_GIVEN, True) else mode
+
+    @property
+    def keeps_files_together(self) -> bool:
+        """Whether the checks of one file all run in this process, unless a worker crashes."""
+        return not self.is_worker or self._workerinput["workercount"] == 1 or self.distribution in WHOLE_FILES
 
     def is_edit_file(self, name: str) -> bool:
         """Whether a file of that name holds edit cases."""
