@@ -7,9 +7,11 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from pytest_editeval.errors import EditEvalError
 
+NAME_BYTES = 256
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -27,8 +29,47 @@ def resolve_device(device: object = None) -> str:
     """
     name = "auto" if device is None else check_device(str(device))
     if name == "auto":
-        return "cuda" if _torch_has_cuda() and _gpu_count() else "cpu"
+        return "cuda" if _torch_has_cuda() and gpu_count() else "cpu"
     return name
+
+
+def spread(device: str, worker: int | None, gpus: int) -> str:
+    """The device of xdist's worker N: plain `cuda` is GPU N modulo the number of GPUs, any other stays as it is."""
+    return f"cuda:{worker % gpus}" if device == "cuda" and worker is not None and gpus > 1 else device
+
+
+def gpu_count() -> int:
+    """Number of GPUs the CUDA driver shows this process (it honours CUDA_VISIBLE_DEVICES)."""
+    import ctypes
+
+    driver, count = _driver(), ctypes.c_int(0)
+    if driver is None or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def gpu_name(index: int) -> str | None:
+    """The name of that GPU, as the CUDA driver has it; `None` where there is none of that index."""
+    import ctypes
+
+    driver, gpu, name = _driver(), ctypes.c_int(0), ctypes.create_string_buffer(NAME_BYTES)
+    if driver is None or driver.cuDeviceGet(ctypes.byref(gpu), index) != 0:
+        return None
+    if driver.cuDeviceGetName(name, NAME_BYTES, gpu) != 0:
+        return None
+    return name.value.decode("utf-8", "replace")
+
+
+@cache
+def _driver() -> Any:
+    """The CUDA driver, initialised; `None` where there is none, or no GPU for it."""
+    import ctypes  # takes longer to import than the rest of what a pytest run without edit cases loads
+
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
+    return driver if driver.cuInit(0) == 0 else None
 
 
 @cache
@@ -46,21 +87,8 @@ def _torch_has_cuda() -> bool:
     return getattr(module, "cuda", None) is not None
 
 
-@cache
-def _gpu_count() -> int:
-    """Number of GPUs the CUDA driver shows this process (it honours CUDA_VISIBLE_DEVICES)."""
-    import ctypes  # takes longer to import than the rest of what a pytest run without edit cases loads
-
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
-
-
 def kind_of(device: str) -> str:
-    """The kind of a device, without its number: equal kinds give equal numbers."""
-    return device.split(":")[0]
+    """The kind of a device without its number, a GPU by its model's name: equal kinds give equal numbers."""
+    kind, _, index = device.partition(":")
+    name = gpu_name(int(index or 0)) if kind == "cuda" else None
+    return f"{kind} {name}" if name else kind

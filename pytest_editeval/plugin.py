@@ -1,4 +1,4 @@
-"""The pytest plugin: options, collection and session fixtures.
+"""The pytest plugin: options, collection, distribution and session fixtures.
 
 Every pytest run of an environment loads this module, so it, `pytest_editeval.run` and `pytest_editeval.hooks` import
 the standard library and pytest only; everything else is imported inside functions, once an edit case, a setting or a
@@ -7,14 +7,22 @@ fixture asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_editeval.hooks import EditHooks
-from pytest_editeval.run import CACHE_MODES, DEFAULT_FILES, RUN, SOFT_FAILURES, EditRun
+from pytest_editeval.run import (
+    CACHE_MODES,
+    DEFAULT_FILES,
+    DIST_GIVEN,
+    KEEP_EDIT_FILES,
+    RUN,
+    SOFT_FAILURES,
+    EditRun,
+)
 
 if TYPE_CHECKING:
     from pytest_editeval.scoring.engine import EditEval
@@ -60,6 +68,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("editeval_soft_failures", "default of --editeval-soft-failures", default="xfail")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int | None, int | None]:
+    """Note whether a distribution mode was given: xdist's own hook, which comes after this, sets one for `-n`."""
+    given = config.getoption("dist", "no") != "no" or config.getoption("distload", False)
+    config.stash[DIST_GIVEN] = bool(given)
+    return (yield)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Check the settings, so that a mistake in them stops the run before anything is collected."""
     run = EditRun(config)
@@ -74,6 +90,25 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     from pytest_editeval.collect import EditFile
 
     return EditFile.from_parent(parent, path=file_path)
+
+
+# Last, so that a scheduler of a conftest.py or of another plugin comes before it; xdist's own, registered later, is
+# still behind it.
+@pytest.hookimpl(optionalhook=True, trylast=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n` and no distribution mode, the checks of one file stay together."""
+    run = config.stash[RUN]
+    if run.distribution != KEEP_EDIT_FILES:
+        return None
+    from pytest_editeval.distribution import EditLoadScheduling
+
+    return EditLoadScheduling(config, log, run.is_edit_node)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker the mode, which xdist does not."""
+    node.workerinput["editeval_dist"] = node.config.stash[RUN].distribution
 
 
 @pytest.fixture(scope="session")

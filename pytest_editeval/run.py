@@ -11,7 +11,7 @@ from collections import Counter
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from pytest_editeval.selection import Selection
 
 RUN: pytest.StashKey[EditRun] = pytest.StashKey()
+DIST_GIVEN: pytest.StashKey[bool] = pytest.StashKey()
 SOFT_FAILURES = ("xfail", "fail")
 CACHE_MODES = ("readwrite", "read", "off")
 DEFAULT_FILES = ["*.edit.yaml", "*.edit.yml"]
+KEEP_EDIT_FILES = "keep-edit-files"  # in the place of a mode of xdist, where none was given
+WHOLE_FILES = (KEEP_EDIT_FILES, "loadfile", "each")
 
 
 class EditRun:
@@ -38,6 +41,7 @@ class EditRun:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.is_worker = hasattr(config, "workerinput")
+        self._workerinput: dict[str, Any] = getattr(config, "workerinput", {})
         self.soft_failures = self._setting("soft_failures") or "xfail"
         self.device = self._setting("device") or "auto"
         self.cache_mode = self._setting("cache") or "readwrite"
@@ -98,7 +102,7 @@ class EditRun:
             from pytest_editeval.vision.loading import share_cores
 
             share_cores(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-        return PipePool(self.profile, self.device, self.batch_size)
+        return PipePool(self.profile, self.device, self.batch_size, self.worker)
 
     @cached_property
     def store(self) -> Store | None:
@@ -119,17 +123,31 @@ class EditRun:
             self._selection = Selection(session.items, is_worker=self.is_worker, files_together=together)
         return self._selection
 
-    @property
-    def keeps_files_together(self) -> bool:
-        """Whether all checks of a file run in one process."""
-        return not self.is_worker
-
     def new_counts(self) -> dict[str, int]:
         """What was computed, remembered and encoded since this was asked last."""
         counts = self.editeval.counts if self.editeval else Counter()
         new = counts - self._counted
         self._counted = counts
         return dict(new)
+
+    @property
+    def worker(self) -> int | None:
+        """N in xdist's worker gwN."""
+        number = re.fullmatch(r"gw(\d+)", self._workerinput.get("workerid", ""))
+        return int(number[1]) if number else None
+
+    @property
+    def distribution(self) -> str:
+        """xdist's mode, or `KEEP_EDIT_FILES` where `-n` was given without one; `no` in a plain run."""
+        if self.is_worker:
+            return str(self._workerinput.get("editeval_dist", "no"))
+        mode = str(self.config.getoption("dist", "no"))
+        return KEEP_EDIT_FILES if mode == "load" and not self.config.stash.get(DIST_GIVEN, True) else mode
+
+    @property
+    def keeps_files_together(self) -> bool:
+        """Whether the checks of one file all run in this process, unless a worker crashes."""
+        return not self.is_worker or self._workerinput["workercount"] == 1 or self.distribution in WHOLE_FILES
 
     def is_edit_file(self, name: str) -> bool:
         """Whether a file of that name holds edit cases."""

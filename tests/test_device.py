@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from pytest_editeval import device
-from pytest_editeval.device import check_device, resolve_device
+from pytest_editeval.config import load_profile
+from pytest_editeval.device import check_device, gpu_count, gpu_name, resolve_device, spread
 from pytest_editeval.errors import EditEvalError
+from pytest_editeval.scoring.pool import PipePool
 from pytest_editeval.vision.loading import check_available
 
 
@@ -36,9 +40,97 @@ def test_auto_is_cuda_where_torch_and_driver_have_it(
     built: int, gpus: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device, "_torch_has_cuda", lambda: bool(built))
-    monkeypatch.setattr(device, "_gpu_count", lambda: gpus)
+    monkeypatch.setattr(device, "gpu_count", lambda: gpus)
     assert resolve_device("auto") == resolve_device(None) == expected
     assert resolve_device("cpu") == "cpu"
+
+
+class Driver:
+    """A CUDA driver with these GPUs."""
+
+    def __init__(self, *names: bytes) -> None:
+        self.names = names
+
+    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
+        count._obj.value = len(self.names)
+        return 0
+
+    def cuDeviceGet(self, gpu: Any, index: int) -> int:  # noqa: N802
+        gpu._obj.value = 70 + index
+        return 0 if 0 <= index < len(self.names) else 101
+
+    def cuDeviceGetName(self, name: Any, size: int, gpu: Any) -> int:  # noqa: N802
+        name.value = self.names[gpu.value - 70][: size - 1]
+        return 0
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_torch_has_cuda", lambda: True)
+    monkeypatch.setattr(device, "_driver", lambda: Driver(b"GPU A", b"GPU B"))
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_the_driver_counts_and_names_the_gpus() -> None:
+    assert gpu_count() == 2
+    assert [gpu_name(index) for index in (0, 1, 2, -1)] == ["GPU A", "GPU B", None, None]
+
+
+def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_driver", lambda: None)
+    assert gpu_count() == 0
+    assert gpu_name(0) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "worker", "gpus", "expected"),
+    [
+        ("cuda", 0, 2, "cuda:0"),
+        ("cuda", 1, 2, "cuda:1"),
+        ("cuda", 5, 4, "cuda:1"),
+        ("cuda", 1, 1, "cuda"),
+        ("cuda", 1, 0, "cuda"),
+        ("cuda", None, 2, "cuda"),
+        ("cuda:0", 1, 2, "cuda:0"),
+        ("cpu", 1, 2, "cpu"),
+        ("mps", 1, 2, "mps"),
+    ],
+)
+def test_workers_share_the_gpus(name: str, worker: int | None, gpus: int, expected: str) -> None:
+    assert spread(name, worker, gpus) == expected
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("asked", "worker", "clip", "sam"),
+    [
+        ("auto", 3, "cuda:1", "cuda:1"),
+        ("cuda", 2, "cuda:0", "cuda:0"),
+        ("cuda:1", 2, "cuda:1", "cuda:1"),
+        ("cpu", 1, "cpu", "cpu"),
+        ("auto", None, "cuda", "cuda"),
+    ],
+)
+def test_a_workers_pipes_are_on_its_gpu(asked: str, worker: int | None, clip: str, sam: str) -> None:
+    pool = PipePool(load_profile(None), asked, worker=worker)
+    assert (pool.default_pipe("clip-pipe").device, pool.default_segmenter().device) == (clip, sam)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_the_configurations_device_is_shared_too(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(
+        f"""
+        profile: tiny
+        metric_configs:
+          sam_clip_cls_sim:
+            pipe_name: clip-pipe
+            default_config: {{model_path: {models}/clip, device: cuda}}
+            init_config: {{sam: {{model_path: {models}/sam.pth, device: "cuda:0"}}}}
+        """,
+        "utf-8",
+    )
+    pool = PipePool(load_profile(tmp_path / "tiny.yaml"), "auto", worker=1)
+    assert (pool.default_pipe("clip-pipe").device, pool.default_segmenter().device) == ("cuda:1", "cuda:0")
 
 
 def test_auto_agrees_with_torch() -> None:

@@ -15,7 +15,7 @@ LAYERS = [
     | {"references", "regions", "registry", "validation", "yamlfile"},
     {"vision"},
     {"scoring", "gates"},
-    {"plugin", "run", "hooks", "collect", "selection", "progress", "cli", "reports"},
+    {"plugin", "run", "hooks", "distribution", "collect", "selection", "progress", "cli", "reports"},
 ]
 HEAVY = {"torch", "torchvision", "transformers", "segment_anything"}
 PLUGIN_MAY_IMPORT = {

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.config import PipeSettings, Profile, SamSettings
+from pytest_editeval.device import gpu_count, resolve_device, spread
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.registry import PIPES
 
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
 class PipePool:
     """The pipes of a profile; `device`, unless it is auto, wins over the configuration's.
 
-    `batch_size` is how many images go through a backbone at once, `None` what suits the device.
+    `batch_size` is how many images go through a backbone at once, `None` what suits the device. `worker` is the number
+    of this worker of xdist; workers share the GPUs.
     """
 
-    def __init__(self, profile: Profile, device: str = "auto", batch_size: int | None = None) -> None:
+    def __init__(
+        self, profile: Profile, device: str = "auto", batch_size: int | None = None, worker: int | None = None
+    ) -> None:
         self.profile = profile
         self.batch_size = batch_size
         self.device = None if device == "auto" else device
+        self.worker = worker
         self._pipes: dict[PipeSettings, Pipe] = {}
         self._segmenters: dict[SamSettings, SAMSegmenter] = {}
 
@@ -57,4 +62,7 @@ class PipePool:
         return self.segmenter(blocks[0])
 
     def _on_device(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {**options, "device": self.device or options["device"], "batch_size": self.batch_size}
+        device = self.device or options["device"]
+        if self.worker is not None:
+            device = spread(resolve_device(device), self.worker, gpu_count())
+        return {**options, "device": device, "batch_size": self.batch_size}
