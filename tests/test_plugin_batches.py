@@ -53,7 +53,7 @@ def suite(project: Project) -> Project:
 def test_the_images_of_a_file_are_one_batch(suite: Project) -> None:
     result = suite.run()
     result.assert_outcomes(passed=4)
-    result.stdout.fnmatch_lines(["encoded 4 × CLIP · 0 remembered*", "CALLS [[]4]"])
+    result.stdout.fnmatch_lines(["* images and objects: 4 × CLIP encoded, 0 remembered", "CALLS [[]4]"])
 
 
 def test_only_selected_checks_are_encoded(suite: Project) -> None:
@@ -85,7 +85,7 @@ def test_an_image_that_a_model_cannot_take_fails_its_own_check_only(suite: Proje
     result = suite.run()
     result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(
-        ["*a.edit.yaml::b::region_emd*", "a white image", "encoded 3 × CLIP · *", "CALLS [[]4, 2, 1, 1]"]
+        ["*a.edit.yaml::b::region_emd*", "a white image", "scores: 3 computed*", "CALLS [[]4, 1, 1, 1, 1]"]
     )
 
 

@@ -12,9 +12,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import chain, takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_editeval.locations import Location
 from pytest_editeval.needs import ImageRef, Need, ObjectNeed, ScoreRequest
@@ -55,6 +54,7 @@ class Wanted:
         return [box for place, boxes in sides if place == location for box in boxes]
 
 
+T = TypeVar("T")
 Fixture = Callable[[str], Any]
 Upcoming = Callable[[Fixture], Wanted | None]
 """A check that will run, `None` where it cannot be foreseen; the fixtures are those of the check that runs now."""
@@ -174,7 +174,7 @@ class Ahead:
         images_by_ref = {image.ref: image for image in opened.values()}
         scores = self._editeval.begin(requests, images_by_ref.values(), along)
         for promise, score in zip(promises, scores, strict=True):
-            score.add_done_callback(partial(_pass_on, promise.score))
+            pass_on(score, promise.score)
         pixels = sum(3 * ref.size[0] * ref.size[1] for ref in images_by_ref)
         self._in_flight.append((pixels, scores))
         while self._in_flight and all(score.done() for score in self._in_flight[0][1]):
@@ -200,10 +200,18 @@ def _objects(wanted: Iterable[Wanted], place: Location, ref: ImageRef) -> Iterat
                 yield ObjectNeed(request.backbone, request.segmenter, ref, box, request.bg_color)
 
 
-def _pass_on(promised: Future[Score], score: Future[Score]) -> None:
-    if score.cancelled():
-        promised.cancel()
-    elif (error := score.exception()) is not None:
-        promised.set_exception(error)
-    else:
-        promised.set_result(score.result())
+def pass_on(first: Future[T], second: Future[T], on_the_way: Callable[[T], T] = lambda value: value) -> None:
+    """End the second future as the first one ends; a result goes through `on_the_way`."""
+
+    def done(_: Future[T]) -> None:
+        if first.cancelled():
+            second.cancel()
+            return
+        try:
+            value = on_the_way(first.result())
+        except BaseException as error:  # whatever it is, it belongs to who waits
+            second.set_exception(error)
+        else:
+            second.set_result(value)
+
+    first.add_done_callback(done)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from functools import cached_property, partial
+from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_editeval.config import MetricSettings
@@ -13,7 +14,7 @@ from pytest_editeval.errors import MetricError, known_names, unknown
 from pytest_editeval.needs import ImageRef, Need, ScoreRequest
 from pytest_editeval.registry import MASK_MODES, PIPES, MetricSpec, Scope, get_metric
 from pytest_editeval.results import SCORES_COMPUTED, SCORES_REMEMBERED, Reason, Score
-from pytest_editeval.scoring.ahead import Ahead
+from pytest_editeval.scoring.ahead import Ahead, pass_on
 from pytest_editeval.scoring.pool import PipePool
 from pytest_editeval.scoring.store import Store
 
@@ -39,6 +40,7 @@ class EditEval:
         self.pool = pool
         self.memory_bytes = memory_bytes
         self._scores: Counter[str] = Counter()
+        self._lock = Lock()
         self._store = store
         self._fixture = fixture
 
@@ -145,14 +147,10 @@ class EditEval:
         segmented = {ref for one in missing if one.metric.inputs == "objects" for ref in (one.source, one.edited)}
         later = [need for ref, needs in (along or {}).items() if ref in segmented for need in needs]
         begun = iter(self.scorer.submit(missing, images, later) if missing else ())
-        self._scores[SCORES_COMPUTED] += len(missing)
-        scores: list[Future[Score]] = []
-        for key, future in zip(keys, futures, strict=True):
-            if future is None:
-                future = next(begun)
-                future.add_done_callback(partial(self._remember, key))
-            scores.append(future)
-        return scores
+        return [
+            self._remembered(next(begun), key) if future is None else future
+            for key, future in zip(keys, futures, strict=True)
+        ]
 
     def _score_key(self, request: ScoreRequest) -> str | None:
         from pytest_editeval.vision.identity import score_key
@@ -166,18 +164,27 @@ class EditEval:
         data = self._store.load_score(key) if self._store is not None and key is not None else None
         if data is None:
             return None
-        self._scores[SCORES_REMEMBERED] += 1
+        with self._lock:
+            self._scores[SCORES_REMEMBERED] += 1
         future: Future[Score] = Future()
         future.set_result(Score.from_data(data))
         return future
 
-    def _remember(self, key: str | None, future: Future[Score]) -> None:
-        if key is None or self._store is None or future.cancelled() or future.exception() is not None:
-            return
-        score = future.result()
-        # A segmenter that raised may have had a bad moment; every other soft failure is certain to come again.
-        if score.soft_failure is None or score.soft_failure.reason is not Reason.SEGMENTER_FAILED:
-            self._store.save_score(key, score.to_data())
+    def _remembered(self, computed: Future[Score], key: str | None) -> Future[Score]:
+        """The score once it is remembered."""
+
+        def remember(score: Score) -> Score:
+            with self._lock:
+                self._scores[SCORES_COMPUTED] += 1
+            # A segmenter that raised may have had a bad moment; every other soft failure is certain to come again.
+            certain = score.soft_failure is None or score.soft_failure.reason is not Reason.SEGMENTER_FAILED
+            if self._store is not None and key is not None and certain:
+                self._store.save_score(key, score.to_data())
+            return score
+
+        remembered: Future[Score] = Future()
+        pass_on(computed, remembered, remember)
+        return remembered
 
     def request(
         self,
