@@ -108,7 +108,7 @@ class EditHooks:
     def _header(self) -> list[str]:
         from pytest_editeval.reports.header import header_lines
 
-        return header_lines(self.run.profile, self.run.device)
+        return header_lines(self.run.profile, self.run.device, self.run.ray)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -193,6 +193,8 @@ class EditHooks:
         if self._results:
             for line in summary_lines(self._results, self._counts):
                 terminalreporter.write_line(line)
+            if self.run.cluster is not None:
+                terminalreporter.write_line(self.run.cluster.summary)
         for line in self._not_scored():
             terminalreporter.write_line(line, yellow=True)
         if self.run.results_path is not None and self._results_error is None:

@@ -41,10 +41,20 @@ class ImageRecords(Protocol):
 
 
 class LoadedImage:
-    """An image known by its content (`ref`); its pixels are decoded when they are first asked for."""
+    """An image known by its content (`ref`); its pixels are decoded when they are first asked for.
 
-    def __init__(self, ref: ImageRef, pixels: Image.Image | None = None, load: Callable[[], Image.Image] | None = None):
+    `location` is where it was read, `None` for one that was in memory.
+    """
+
+    def __init__(
+        self,
+        ref: ImageRef,
+        pixels: Image.Image | None = None,
+        load: Callable[[], Image.Image] | None = None,
+        location: Location | None = None,
+    ) -> None:
         self.ref = ref
+        self.location = location
         self._pixels = pixels
         self._load = load
         self._lock = Lock()
@@ -94,7 +104,7 @@ class ImageFiles:
         record = digest_of({"file": digest, "pillow": PIL.__version__, "code": own_code()})
         ref = self._records.load_image(record) if self._records else None
         if ref is None:
-            opened = loaded(decode(data, display(location)))
+            opened = loaded(decode(data, display(location)), location)
             ref = opened.ref
             if self._records:
                 self._records.save_image(record, ref)
@@ -113,7 +123,7 @@ class ImageFiles:
                 raise ImageError(f"{display(location)} was changed while the run was using it; run again")
             return decode(data, display(location))
 
-        return LoadedImage(ref, load=load)
+        return LoadedImage(ref, load=load, location=location)
 
 
 _files = ImageFiles()
@@ -125,9 +135,9 @@ def load_image(image: ImageLike) -> LoadedImage:
     return _files.load(image)
 
 
-def loaded(pixels: Image.Image) -> LoadedImage:
-    """The image of RGB pixels that are in memory."""
-    return LoadedImage(ImageRef(content_digest(pixels), pixels.size), pixels)
+def loaded(pixels: Image.Image, location: Location | None = None) -> LoadedImage:
+    """The image of RGB pixels that are in memory, and where they were read."""
+    return LoadedImage(ImageRef(content_digest(pixels), pixels.size), pixels, location=location)
 
 
 def rgb_pixels(image: ImageLike) -> Image.Image:
