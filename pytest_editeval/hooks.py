@@ -117,7 +117,7 @@ class EditHooks:
     def _header(self) -> list[str]:
         from pytest_editeval.reports.header import header_lines
 
-        return header_lines(self.run.profile, self.run.device)
+        return header_lines(self.run.profile, self.run.device, self.run.ray)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -207,6 +207,8 @@ class EditHooks:
         if self._results:
             for line in summary_lines(self._results, self._counts):
                 terminalreporter.write_line(line)
+            if self.run.cluster is not None:
+                terminalreporter.write_line(self.run.cluster.summary)
         for line in self._notices:
             terminalreporter.write_line(line, yellow=True)
         for line in self._not_scored():

@@ -56,6 +56,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--editeval-batch-size", metavar="N", help="images per forward pass, or auto (default): halved if too many"
     )
+    group.addoption(
+        "--editeval-ray",
+        nargs="?",
+        const="auto",
+        metavar="ADDRESS",
+        help="score on a Ray cluster: host:port, local, or auto (a running one, else one of this machine)",
+    )
+    group.addoption("--editeval-ray-actors", metavar="N", help="processes there (default: as many as fit)")
+    group.addoption("--editeval-ray-gpus", metavar="G", help="GPUs of each, may be a share (default: 1, or 0)")
+    group.addoption("--editeval-ray-images", metavar="HOW", help="local images travel as bytes (default) or paths")
     parser.addini("editeval_files", "file name patterns of edit cases", type="args", default=DEFAULT_FILES)
     parser.addini("editeval_config", "default of --editeval-config, relative to the ini file")
     parser.addini("editeval_device", "default of --editeval-device", default="auto")
@@ -65,6 +75,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("editeval_cache_size", "default of --editeval-cache-size", default="2GB")
     parser.addini("editeval_memory", "default of --editeval-memory", default="2GB")
     parser.addini("editeval_batch_size", "default of --editeval-batch-size", default="auto")
+    parser.addini("editeval_ray", "default of --editeval-ray; empty: no cluster", default="")
+    parser.addini("editeval_ray_actors", "default of --editeval-ray-actors")
+    parser.addini("editeval_ray_gpus", "default of --editeval-ray-gpus")
+    parser.addini("editeval_ray_images", "default of --editeval-ray-images", default="bytes")
     parser.addini("editeval_soft_failures", "default of --editeval-soft-failures", default="xfail")
 
 
@@ -117,7 +131,7 @@ def editeval(request: pytest.FixtureRequest) -> Iterator[EditEval]:
     from pytest_editeval.scoring.engine import EditEval
 
     run = request.config.stash[RUN]
-    run.editeval = EditEval(run.pool, request.getfixturevalue, run.store, run.memory_bytes)
+    run.editeval = EditEval(run.pool, request.getfixturevalue, run.store, run.memory_bytes, run.cluster)
     yield run.editeval
     run.editeval.close()
 

@@ -21,8 +21,10 @@ from pytest_editeval.progress import Progress
 
 if TYPE_CHECKING:
     from pytest_editeval.config import Profile
+    from pytest_editeval.scoring.actors import Cluster
     from pytest_editeval.scoring.engine import EditEval
     from pytest_editeval.scoring.pool import PipePool
+    from pytest_editeval.scoring.ray_options import RayOptions
     from pytest_editeval.scoring.store import Store
     from pytest_editeval.selection import Selection
 
@@ -58,6 +60,7 @@ class EditRun:
             self.cache_bytes = parse_size("editeval_cache_size", self._setting("cache_size") or "2GB")
             self.memory_bytes = parse_size("editeval_memory", self._setting("memory") or "2GB")
             self.batch_size = parse_batch_size(self._setting("batch_size") or "auto")
+            self.ray = self._ray_options()
             self._check_settings()
         except EditEvalError as error:
             raise pytest.UsageError(f"editeval: {error}") from None
@@ -86,6 +89,28 @@ class EditRun:
         if self._config_path is not None:
             _ = self.profile
 
+    def _ray_options(self) -> RayOptions | None:
+        address = self._setting("ray")
+        if address is None:
+            return None
+        if self.is_worker or self.config.getoption("dist", "no") != "no":
+            raise EditEvalError("--editeval-ray has actors of its own: leave out -n, or --editeval-ray")
+        from pytest_editeval.scoring.ray_options import RayOptions
+
+        actors, gpus, images = (self._setting(f"ray_{name}") for name in ("actors", "gpus", "images"))
+        return RayOptions.read(address, actors, gpus, images, self.device)
+
+    @cached_property
+    def cluster(self) -> Cluster | None:
+        """The Ray cluster of this run, connected to when it is first needed."""
+        if self.ray is None:
+            return None
+        from pytest_editeval.scoring.actors import Cluster
+
+        cluster = Cluster(self.ray, self.memory_bytes)
+        self.config.add_cleanup(cluster.close)
+        return cluster
+
     @cached_property
     def profile(self) -> Profile:
         """The configuration's profile, or the embedded one."""
@@ -102,7 +127,8 @@ class EditRun:
             from pytest_editeval.vision.loading import share_cores
 
             share_cores(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-        return PipePool(self.profile, self.device, self.batch_size, self.worker)
+        device = self.cluster.device if self.cluster is not None else self.device
+        return PipePool(self.profile, device, self.batch_size, self.worker)
 
     @cached_property
     def store(self) -> Store | None:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_editeval.config import Profile
 from pytest_editeval.device import resolve_device
+
+if TYPE_CHECKING:
+    from pytest_editeval.scoring.ray_options import RayOptions
 
 NAMES = {"clip-pipe": "CLIP", "dino-v3-pipe": "DINOv3"}
 EMBEDDED = "for learning the tool and testing pipelines, not for gating a release"
 
 
-def header_lines(profile: Profile, asked: str) -> list[str]:
+def header_lines(profile: Profile, asked: str, ray: RayOptions | None = None) -> list[str]:
     """Profile, device and checkpoints in one line, then what the configuration has that is ignored.
 
-    `asked` is the run's device; where it is auto, a pipe's own setting holds.
+    `asked` is the run's device; where it is auto, a pipe's own setting holds, and on a Ray cluster what that has.
     """
     checkpoints = _checkpoints(profile)
     pipes = {entry.pipe.device or "auto" for entry in profile.metrics.values()} if asked == "auto" else {asked}
     device = ", ".join(sorted({resolve_device(name) for name in pipes}))
+    if ray is not None:
+        device = "of the Ray cluster" if ray.gpus is None else "cuda (Ray)" if ray.gpus else "cpu (Ray)"
     if profile.embedded:
         size = sum(file.stat().st_size for path in checkpoints.values() for file in _files(Path(path)))
         what = f"{len(checkpoints)} checkpoints, {size / 1e6:.1f} MB"

@@ -107,8 +107,9 @@ class Ahead:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _chunk_size(self, wanted: Wanted) -> int:
-        backbone = self._editeval.scorer.backbones[wanted.request.backbone]
-        return max(LEAST_CHUNK, backbone.batch.size if hasattr(backbone, "batch") else 1)
+        scorer = self._editeval.scorer
+        backbone = scorer.backbones[wanted.request.backbone]
+        return max(LEAST_CHUNK, backbone.batch.size if hasattr(backbone, "batch") else 1) * scorer.processes
 
     def _chunk(self, asked: Wanted, fixture: Fixture) -> list[Wanted]:
         """The next checks, as many as bring a chunk of images that are not in the window yet."""
@@ -175,7 +176,8 @@ class Ahead:
         scores = self._editeval.begin(requests, images_by_ref.values(), along)
         for promise, score in zip(promises, scores, strict=True):
             pass_on(score, promise.score)
-        pixels = sum(3 * ref.size[0] * ref.size[1] for ref in images_by_ref)
+        held = images_by_ref if self._editeval.scorer.holds_pixels else ()
+        pixels = sum(3 * ref.size[0] * ref.size[1] for ref in held)
         self._in_flight.append((pixels, scores))
         while self._in_flight and all(score.done() for score in self._in_flight[0][1]):
             self._in_flight.popleft()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pytest_editeval.config import MetricSettings
 from pytest_editeval.errors import MetricError, known_names, unknown
@@ -19,6 +19,7 @@ from pytest_editeval.scoring.pool import PipePool
 from pytest_editeval.scoring.store import Store
 
 if TYPE_CHECKING:
+    from pytest_editeval.scoring.actors import Cluster
     from pytest_editeval.vision.images import ImageFiles, ImageLike, LoadedImage
     from pytest_editeval.vision.pipes import Pipe
     from pytest_editeval.vision.scorer import Scorer
@@ -31,10 +32,18 @@ MEMORY_BYTES = 2 << 30
 
 
 class EditEval:
-    """The session's scorer. `fixture` gives the object behind a fixture's name, which a user may have overridden."""
+    """The session's scorer. `fixture` gives the object behind a fixture's name, which a user may have overridden.
+
+    With a `cluster` its actors encode and compute.
+    """
 
     def __init__(
-        self, pool: PipePool, fixture: Fixture, store: Store | None = None, memory_bytes: int = MEMORY_BYTES
+        self,
+        pool: PipePool,
+        fixture: Fixture,
+        store: Store | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+        cluster: Cluster | None = None,
     ) -> None:
         self.profile = pool.profile
         self.pool = pool
@@ -43,10 +52,15 @@ class EditEval:
         self._lock = Lock()
         self._store = store
         self._fixture = fixture
+        self._cluster = cluster
 
     @cached_property
     def scorer(self) -> Scorer:
         """What is shared by all pipes of the session: the features, and with them every encoded image."""
+        if self._cluster is not None:
+            from pytest_editeval.scoring.cluster import RemoteScorer
+
+            return cast("Scorer", RemoteScorer(self._cluster, self.memory_bytes))  # the part of it that is used
         from pytest_editeval.vision.features import FeatureMemory
         from pytest_editeval.vision.lanes import Lanes
         from pytest_editeval.vision.scorer import Scorer
@@ -83,6 +97,8 @@ class EditEval:
 
     def close(self) -> None:
         """Stop what is being worked out ahead, and wait for what a model is in the middle of."""
+        if self._cluster is not None:
+            self._cluster.close()  # first, because the window waits for what it ends
         if "ahead" in self.__dict__:
             self.ahead.close()
         if "scorer" in self.__dict__:

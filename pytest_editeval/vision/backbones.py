@@ -35,7 +35,8 @@ class Backbone:
     `model_path` is a directory in transformers' format or an id on the Hugging Face hub. `fit` is ``"crop"`` (the
     checkpoint's own geometry) or ``"squash"`` (the whole image, no crop). The constructor reads the checkpoint's
     configuration files (`CheckpointError`); weights are loaded when the first image is encoded, `batch_size` images go
-    through the network at once. `model_class` is the network's class in transformers.
+    through the network at once. `settings` make an equal backbone in another process. `model_class` is the network's
+    class in transformers.
     """
 
     family: ClassVar[str]
@@ -65,6 +66,8 @@ class Backbone:
         self.model_path = str(model_path)
         self.device = resolve_device(device)
         self.dtype = dtype
+        self.settings = {"model_path": self.model_path, "device": self.device, "dtype": dtype, "batch_size": batch_size}
+        self.settings |= {"fit": fit, "input_size": input_size}
         self.batch = BatchSize(batch_size or default_size(self.device), self.model_path)
         self.info = read_backbone(self.model_path, self.default_sizes)
         self._check_family(self.info)

@@ -41,10 +41,16 @@ class ImageRecords(Protocol):
 
 
 class LoadedImage:
-    """An image known by its content (`ref`); `pixels` is it, or what decodes it when it is first asked for."""
+    """An image known by its content (`ref`); `pixels` is it, or what decodes it when it is first asked for.
 
-    def __init__(self, ref: ImageRef, pixels: Image.Image | Callable[[], Image.Image]) -> None:
+    `location` is where it was read, `None` for one that was in memory.
+    """
+
+    def __init__(
+        self, ref: ImageRef, pixels: Image.Image | Callable[[], Image.Image], location: Location | None = None
+    ) -> None:
         self.ref = ref
+        self.location = location
         self._pixels = pixels
         self._lock = Lock()
 
@@ -92,7 +98,7 @@ class ImageFiles:
         record = digest_of({"file": digest, "pillow": PIL.__version__, "code": own_code()})
         ref = self._records.load_image(record) if self._records else None
         if ref is None:
-            opened = loaded(decode(data, display(location)))
+            opened = loaded(decode(data, display(location)), location)
             ref = opened.ref
             if self._records:
                 self._records.save_image(record, ref)
@@ -111,7 +117,7 @@ class ImageFiles:
                 raise ImageError(f"{display(location)} was changed while the run was using it; run again")
             return decode(data, display(location))
 
-        return LoadedImage(ref, load)
+        return LoadedImage(ref, load, location)
 
 
 _files = ImageFiles()
@@ -123,9 +129,9 @@ def load_image(image: ImageLike) -> LoadedImage:
     return _files.load(image)
 
 
-def loaded(pixels: Image.Image) -> LoadedImage:
-    """The image of RGB pixels that are in memory."""
-    return LoadedImage(ImageRef(content_digest(pixels), pixels.size), pixels)
+def loaded(pixels: Image.Image, location: Location | None = None) -> LoadedImage:
+    """The image of RGB pixels that are in memory, and where they were read."""
+    return LoadedImage(ImageRef(content_digest(pixels), pixels.size), pixels, location=location)
 
 
 def rgb_pixels(image: ImageLike) -> Image.Image:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from threading import Lock, RLock
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from PIL import Image
 
@@ -37,6 +37,11 @@ class Scorer:
     An image is encoded once per backbone, and embedded by SAM once, however many scores need it and whoever asks first.
     `counts` says what was encoded, by model family, and how many features the store remembered.
     """
+
+    processes: ClassVar[int] = 1
+    """How many share the work; `holds_pixels` says whether decoded images stay in this one meanwhile."""
+
+    holds_pixels: ClassVar[bool] = True
 
     memory: FeatureMemory = field(default_factory=FeatureMemory)
     backbones: dict[str, Backbone] = field(default_factory=dict)

@@ -61,7 +61,7 @@ class SAMSegmenter:
 
     `model_path` is a segment-anything `.pth` file (its sizes are read from the weights; `model_type` `vit_b`, `vit_l`
     or `vit_h` is checked against them), or a transformers directory or hub id (SAM, SAM 2). The constructor checks the
-    settings; weights are loaded when the first image is embedded.
+    settings; weights are loaded when the first image is embedded. `settings` make an equal one in another process.
     """
 
     def __init__(
@@ -87,6 +87,8 @@ class SAMSegmenter:
         self.model_type = model_type
         self.device = resolve_device(device)
         self.dtype = dtype
+        self.settings = {"model_path": self.model_path, "device": self.device, "dtype": dtype, "batch_size": batch_size}
+        self.settings["model_type"] = model_type
         size = (batch_size or default_size(self.device)) // BACKBONE_IMAGES
         self.batch = BatchSize(max(1, size), self.model_path)
         self._is_file = is_local(self.model_path) and local_path(self.model_path).is_file()
