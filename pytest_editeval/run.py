@@ -21,10 +21,10 @@ from pytest_editeval.progress import Progress
 
 if TYPE_CHECKING:
     from pytest_editeval.config import Profile
-    from pytest_editeval.scoring.actors import Cluster
+    from pytest_editeval.scoring.cluster.actors import Cluster
+    from pytest_editeval.scoring.cluster.options import RayOptions
     from pytest_editeval.scoring.engine import EditEval
     from pytest_editeval.scoring.pool import PipePool
-    from pytest_editeval.scoring.ray_options import RayOptions
     from pytest_editeval.scoring.store import Store
     from pytest_editeval.selection import Selection
 
@@ -95,7 +95,7 @@ class EditRun:
             return None
         if self.is_worker or self.config.getoption("dist", "no") != "no":
             raise EditEvalError("--editeval-ray has actors of its own: leave out -n, or --editeval-ray")
-        from pytest_editeval.scoring.ray_options import RayOptions
+        from pytest_editeval.scoring.cluster.options import RayOptions
 
         actors, gpus, images = (self._setting(f"ray_{name}") for name in ("actors", "gpus", "images"))
         return RayOptions.read(address, actors, gpus, images, self.device)
@@ -105,7 +105,7 @@ class EditRun:
         """The Ray cluster of this run, connected to when it is first needed."""
         if self.ray is None:
             return None
-        from pytest_editeval.scoring.actors import Cluster
+        from pytest_editeval.scoring.cluster.actors import Cluster
 
         cluster = Cluster(self.ray, self.memory_bytes)
         self.config.add_cleanup(cluster.close)

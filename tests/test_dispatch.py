@@ -16,12 +16,12 @@ from pytest_editeval.needs import ImageRef, ScoreRequest
 from pytest_editeval.regions import Geometry
 from pytest_editeval.registry import get_metric
 from pytest_editeval.results import Score
-from pytest_editeval.scoring.actors import Sizing, size_actors
-from pytest_editeval.scoring.dispatch import MOST_DEATHS, Actor, ActorLostError, Dispatcher
-from pytest_editeval.scoring.groups import Group, grouped, images_of
-from pytest_editeval.scoring.parcels import Outcome, Picture
-from pytest_editeval.scoring.ray_options import RayOptions, split_address
-from pytest_editeval.scoring.remote import _open, _portable
+from pytest_editeval.scoring.cluster.actors import Sizing, size_actors
+from pytest_editeval.scoring.cluster.dispatch import MOST_DEATHS, Actor, ActorLostError, Dispatcher
+from pytest_editeval.scoring.cluster.groups import Group, grouped, images_of
+from pytest_editeval.scoring.cluster.options import RayOptions, split_address
+from pytest_editeval.scoring.cluster.parcels import Outcome, Picture
+from pytest_editeval.scoring.cluster.remote import _open, _portable
 from pytest_editeval.vision.images import load_image
 
 GEOMETRY = Geometry(input_size=32, patch_size=16, shortest_edge=32)
@@ -270,7 +270,7 @@ def test_addresses() -> None:
 
 
 def test_an_actor_opens_only_the_image_that_was_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_editeval.scoring.remote._node", lambda: ("id", "10.0.0.2"))
+    monkeypatch.setattr("pytest_editeval.scoring.cluster.remote._node", lambda: ("id", "10.0.0.2"))
     path = tmp_path / "a.png"
     picture(1).save(path)
     ref, data = load_image(path).ref, path.read_bytes()

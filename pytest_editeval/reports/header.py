@@ -9,7 +9,7 @@ from pytest_editeval.config import Profile
 from pytest_editeval.device import resolve_device
 
 if TYPE_CHECKING:
-    from pytest_editeval.scoring.ray_options import RayOptions
+    from pytest_editeval.scoring.cluster.options import RayOptions
 
 NAMES = {"clip-pipe": "CLIP", "dino-v3-pipe": "DINOv3"}
 EMBEDDED = "for learning the tool and testing pipelines, not for gating a release"

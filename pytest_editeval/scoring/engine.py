@@ -19,7 +19,7 @@ from pytest_editeval.scoring.pool import PipePool
 from pytest_editeval.scoring.store import Store
 
 if TYPE_CHECKING:
-    from pytest_editeval.scoring.actors import Cluster
+    from pytest_editeval.scoring.cluster.actors import Cluster
     from pytest_editeval.vision.images import ImageFiles, ImageLike, LoadedImage
     from pytest_editeval.vision.pipes import Pipe
     from pytest_editeval.vision.scorer import Scorer
@@ -58,7 +58,7 @@ class EditEval:
     def scorer(self) -> Scorer:
         """What is shared by all pipes of the session: the features, and with them every encoded image."""
         if self._cluster is not None:
-            from pytest_editeval.scoring.cluster import RemoteScorer
+            from pytest_editeval.scoring.cluster.scorer import RemoteScorer
 
             return cast("Scorer", RemoteScorer(self._cluster, self.memory_bytes))  # the part of it that is used
         from pytest_editeval.vision.features import FeatureMemory

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from pytest_editeval.needs import ImageRef, Need, ScoreRequest
 from pytest_editeval.results import Score
-from pytest_editeval.scoring.parcels import Model, Outcome, Picture
+from pytest_editeval.scoring.cluster.parcels import Model, Outcome, Picture
 
 MOST_IMAGES = 16
 """A group of more is split, so that several actors can share one source with very many edits."""

@@ -12,7 +12,7 @@ from threading import Event, Thread
 from typing import Any
 
 from pytest_editeval.errors import EditEvalError
-from pytest_editeval.scoring.ray_options import AUTO, LOCAL, RayOptions, check_reachable, split_address
+from pytest_editeval.scoring.cluster.options import AUTO, LOCAL, RayOptions, check_reachable, split_address
 
 CONNECT_SECONDS = 60
 LOOPBACK = ("localhost", "127.0.0.1", "::1")

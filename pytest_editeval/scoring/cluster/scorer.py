@@ -18,12 +18,12 @@ from pytest_editeval.errors import EditEvalError
 from pytest_editeval.locations import display
 from pytest_editeval.needs import ImageRef, Need, Plan, ScoreRequest, plan
 from pytest_editeval.results import Score
-from pytest_editeval.scoring.dispatch import Dispatcher
-from pytest_editeval.scoring.groups import Group, grouped, images_of
-from pytest_editeval.scoring.parcels import Model, Picture, Reply, describe
+from pytest_editeval.scoring.cluster.dispatch import Dispatcher
+from pytest_editeval.scoring.cluster.groups import Group, grouped, images_of
+from pytest_editeval.scoring.cluster.parcels import Model, Picture, Reply, describe
 
 if TYPE_CHECKING:
-    from pytest_editeval.scoring.actors import Cluster
+    from pytest_editeval.scoring.cluster.actors import Cluster
     from pytest_editeval.vision.backbones import Backbone
     from pytest_editeval.vision.features import Encoded
     from pytest_editeval.vision.images import LoadedImage

@@ -1,4 +1,4 @@
-"""Actors of a Ray cluster, as `pytest_editeval.scoring.dispatch` wants them."""
+"""Actors of a Ray cluster, as `pytest_editeval.scoring.cluster.dispatch` wants them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 from pytest_editeval.digests import own_code, versions
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.locations import read_bytes
-from pytest_editeval.scoring.dispatch import IN_FLIGHT, Actor, ActorLostError
-from pytest_editeval.scoring.groups import Group
-from pytest_editeval.scoring.parcels import Node, Outcome, Picture, Reply, Task
-from pytest_editeval.scoring.ray_link import RayLink, first_line
-from pytest_editeval.scoring.ray_options import RayOptions
+from pytest_editeval.scoring.cluster.dispatch import IN_FLIGHT, Actor, ActorLostError
+from pytest_editeval.scoring.cluster.groups import Group
+from pytest_editeval.scoring.cluster.link import RayLink, first_line
+from pytest_editeval.scoring.cluster.options import RayOptions
+from pytest_editeval.scoring.cluster.parcels import Node, Outcome, Picture, Reply, Task
 
 CLOSE_SECONDS = 10
 MOST_CPUS = 4
@@ -156,7 +156,7 @@ class Cluster:
         return future
 
     def _start(self) -> Actor:
-        from pytest_editeval.scoring.remote import Remote
+        from pytest_editeval.scoring.cluster.remote import Remote
 
         ray = self._ray
         options = {"num_cpus": self.sizing.cpus, "num_gpus": self.sizing.gpus, "scheduling_strategy": "SPREAD"}

@@ -16,8 +16,8 @@ from typing import Protocol
 
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.needs import ImageRef
-from pytest_editeval.scoring.groups import MOST_IMAGES, Group
-from pytest_editeval.scoring.parcels import Outcome
+from pytest_editeval.scoring.cluster.groups import MOST_IMAGES, Group
+from pytest_editeval.scoring.cluster.parcels import Outcome
 
 PATIENCE_SECONDS = 120.0
 MOST_DEATHS = 3

@@ -17,7 +17,7 @@ from pytest_editeval.locations import read_bytes
 from pytest_editeval.needs import ImageRef, ScoreRequest
 from pytest_editeval.registry import load_object
 from pytest_editeval.results import Score
-from pytest_editeval.scoring.parcels import Model, Node, Outcome, Picture, Reply, Task
+from pytest_editeval.scoring.cluster.parcels import Model, Node, Outcome, Picture, Reply, Task
 
 if TYPE_CHECKING:
     from PIL import Image
