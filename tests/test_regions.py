@@ -83,8 +83,8 @@ def disagreement(backbone: Backbone, size: tuple[int, int], box: tuple[int, int,
     x1, y1, x2, y2 = box
     canvas = np.zeros((size[1], size[0], 3), np.uint8)
     canvas[y1:y2, x1:x2] = 255
-    seen = backbone._pixels(Image.fromarray(canvas))[0, 0].numpy()
-    black, white = (backbone._pixels(Image.new("RGB", size, (v, v, v)))[0, 0, 0, 0].item() for v in (0, 255))
+    seen = backbone._pixels([Image.fromarray(canvas)])[0, 0].numpy()
+    black, white = (backbone._pixels([Image.new("RGB", size, (v, v, v))])[0, 0, 0, 0].item() for v in (0, 255))
     mask = backbone.geometry.mask([box], "inner", size).astype(bool)
     near = [np.zeros(len(mask), bool), np.zeros(len(mask), bool)]
     for axis in (0, 1):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_editeval.vision.images import LoadedImage
 
 CHUNKS_AHEAD = 4
-LEAST_CHUNK = 16
+LEAST_CHUNK, FIRST_CHUNK = 16, 4
 UNOPENED = ImageRef("", (0, 0))
 """In a request whose images are not open yet."""
 
@@ -94,11 +94,11 @@ class Ahead:
         if wanted not in self._promised:
             self._forget_until(None)
             self._following = chain([lambda _: wanted], following())
-            self._hand_over(self._chunk(wanted, fixture), fixture, sharing)
+            self._hand_over(self._chunk(FIRST_CHUNK, fixture), fixture, sharing)  # so that the models begin soon
         self._forget_until(wanted)
-        window = self._chunk_size(wanted) * CHUNKS_AHEAD
-        if len(self._images) <= window // 2:
-            while len(self._images) < window and (chunk := self._chunk(wanted, fixture)):
+        size = self._chunk_size(wanted)
+        if len(self._images) <= size * CHUNKS_AHEAD // 2:
+            while len(self._images) < size * CHUNKS_AHEAD and (chunk := self._chunk(size, fixture)):
                 self._hand_over(chunk, fixture, sharing)
         return self._promised[wanted]
 
@@ -111,10 +111,10 @@ class Ahead:
         backbone = scorer.backbones[wanted.request.backbone]
         return max(LEAST_CHUNK, backbone.batch.size if hasattr(backbone, "batch") else 1) * scorer.processes
 
-    def _chunk(self, asked: Wanted, fixture: Fixture) -> list[Wanted]:
-        """The next checks, as many as bring a chunk of images that are not in the window yet."""
+    def _chunk(self, size: int, fixture: Fixture) -> list[Wanted]:
+        """The next checks, as many as bring that many images that are not in the window yet."""
         chunk: list[Wanted] = []
-        enough = len(self._images) + self._chunk_size(asked)
+        enough = len(self._images) + size
         for upcoming in self._following:
             wanted = upcoming(fixture)
             if wanted is not None and wanted not in self._promised:

@@ -122,10 +122,14 @@ class Store:
             return
         path = self._path(kind, key)
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_name(f"{key}.{uuid.uuid4().hex}.tmp")
             try:
-                unfinished.write_bytes(_head(kind, key, body) + b"\n" + body)
+                entry = _head(kind, key, body) + b"\n" + body
+                try:
+                    unfinished.write_bytes(entry)
+                except FileNotFoundError:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    unfinished.write_bytes(entry)
                 unfinished.replace(path)
             except BaseException:
                 unfinished.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pytest_editeval.device import resolve_device
 from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, MetricError
-from pytest_editeval.regions import Geometry
+from pytest_editeval.regions import Geometry, Size
 from pytest_editeval.vision.batches import BatchSize, default_size
 from pytest_editeval.vision.checkpoints import DTYPES, BackboneInfo, checked_geometry, file_digests, read_backbone
 from pytest_editeval.vision.features import Features
@@ -144,8 +144,7 @@ class Backbone:
     def _encode_batch(self, images: Sequence[ImageLike]) -> list[Features]:
         from pytest_editeval.vision.networks import hidden_states
 
-        pixels = [self._pixels(image) for image in images]
-        hidden = hidden_states(self.model, pixels, self.device, self.dtype)
+        hidden = hidden_states(self.model, self._pixels(images), self.device, self.dtype)
         skipped = 1 + self.info.num_register_tokens
         if hidden.shape[1] != skipped + self.geometry.grid**2:
             raise CheckpointError(
@@ -156,11 +155,22 @@ class Backbone:
             raise MetricError(f"{self.model_path} ({self.dtype} on {self.device}) returned NaN or infinite features")
         return [Features(rows[skipped:].copy(), rows[0].copy()) for rows in hidden]
 
-    def _pixels(self, image: ImageLike) -> torch.Tensor:
-        """Normalised pixels `(1, 3, input_size, input_size)`."""
+    def _pixels(self, images: Sequence[ImageLike]) -> torch.Tensor:
+        """Normalised pixels `(n, 3, input_size, input_size)`; images of one size go through the processor together."""
+        import torch
+
         from pytest_editeval.vision.networks import normalised
 
-        return normalised(rgb_pixels(image), self.processor, self.geometry, self.model_path)
+        by_size: dict[Size, list[int]] = {}
+        opened = [rgb_pixels(image) for image in images]
+        for index, image in enumerate(opened):
+            by_size.setdefault(image.size, []).append(index)
+        side = self.geometry.input_size
+        pixels = torch.empty(len(opened), 3, side, side)
+        for indices in by_size.values():
+            same = [opened[index] for index in indices]
+            pixels[indices] = normalised(same, self.processor, self.geometry, self.model_path)
+        return pixels
 
     def _at_size(self, input_size: int) -> Geometry:
         own = self.info.geometry

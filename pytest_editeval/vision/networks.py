@@ -32,8 +32,9 @@ def load_processor(model_path: str) -> Any:
     return from_hub(model_path, lambda: load(model_path, trust_remote_code=False))
 
 
-def normalised(image: Image.Image, processor: Any, geometry: Geometry, model_path: str) -> torch.Tensor:
-    """Normalised pixels `(1, 3, input_size, input_size)`; resize and crop are the geometry's."""
+def normalised(images: Sequence[Image.Image], processor: Any, geometry: Geometry, model_path: str) -> torch.Tensor:
+    """Normalised pixels `(n, 3, input_size, input_size)` of images of one size; resize and crop are the geometry's."""
+    image = images[0]
     width, height = geometry.resized(image.size)
     if width * height > MAX_RESIZED_PIXELS:
         raise ImageError(
@@ -42,7 +43,7 @@ def normalised(image: Image.Image, processor: Any, geometry: Geometry, model_pat
         )
     size = {"height": height, "width": width}
     try:
-        batch = processor(images=image, size=size, do_resize=True, do_center_crop=False, return_tensors="pt")
+        batch = processor(images=list(images), size=size, do_resize=True, do_center_crop=False, return_tensors="pt")
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{model_path}: its preprocessor_config.json does not work: {first_line(error)}"
@@ -52,9 +53,9 @@ def normalised(image: Image.Image, processor: Any, geometry: Geometry, model_pat
     return cast(torch.Tensor, batch["pixel_values"][:, :, top : top + side, left : left + side])
 
 
-def hidden_states(network: nn.Module, pixels: Sequence[torch.Tensor], device: str, dtype: str) -> NDArray[np.float32]:
+def hidden_states(network: nn.Module, pixels: torch.Tensor, device: str, dtype: str) -> NDArray[np.float32]:
     """The last hidden state `(n, tokens, dim)`, float32 whatever the network's dtype."""
     with exact_arithmetic(), forward_turn(device):
-        output = network(pixel_values=torch.cat(list(pixels)).to(device, TORCH_DTYPES[dtype]))
+        output = network(pixel_values=pixels.to(device, TORCH_DTYPES[dtype]))
         hidden: NDArray[np.float32] = output.last_hidden_state.float().cpu().numpy()
     return hidden

@@ -29,7 +29,8 @@ PIXEL_STD = [58.395, 57.12, 57.375]
 BOXES_AT_ONCE = 16
 
 Weights = Mapping[str, torch.Tensor]
-Candidates = tuple[NDArray[np.bool_], NDArray[np.float32]]
+Candidates = tuple[torch.Tensor, NDArray[np.float32]]
+"""Mask logits `(n, 3, h, w)` at the decoder's own size, and their predicted scores `(n, 3)`."""
 
 
 class SegmentAnythingFile:
@@ -54,22 +55,30 @@ class SegmentAnythingFile:
         return [(embedding.clone(),) for embedding in embeddings.split(1)]
 
     def predict(self, image: Image.Image, tensors: tuple[torch.Tensor, ...], boxes: Sequence[Box]) -> Candidates:
-        """Masks `(n, 3, H, W)` and their predicted scores `(n, 3)`."""
-        predictor = SamPredictor(self.model)
-        predictor.original_size = (image.height, image.width)
-        predictor.input_size = predictor.transform.get_preprocess_shape(
-            *predictor.original_size, self.model.image_encoder.img_size
-        )
-        predictor.features = tensors[0].to(self.model.device, torch.float32)
-        predictor.is_image_set = True
-        masks, scores = [], []
+        """See `Candidates`."""
+        sam = self.model
+        transform = SamPredictor(sam).transform
+        features = tensors[0].to(sam.device, torch.float32)
+        logits, scores = [], []
         for start in range(0, len(boxes), BOXES_AT_ONCE):
-            part = torch.tensor(boxes[start : start + BOXES_AT_ONCE], dtype=torch.float32, device=self.model.device)
-            prompts = predictor.transform.apply_boxes_torch(part, predictor.original_size)
-            mask, score, _ = predictor.predict_torch(None, None, boxes=prompts, multimask_output=True)
-            masks.append(mask.cpu().numpy())
+            part = torch.tensor(boxes[start : start + BOXES_AT_ONCE], dtype=torch.float32, device=sam.device)
+            prompts = transform.apply_boxes_torch(part, (image.height, image.width))
+            sparse, dense = sam.prompt_encoder(points=None, boxes=prompts, masks=None)
+            position = sam.prompt_encoder.get_dense_pe()
+            low, score = sam.mask_decoder(features, position, sparse, dense, multimask_output=True)
+            logits.append(low)
             scores.append(score.float().cpu().numpy())
-        return np.concatenate(masks), np.concatenate(scores)
+        return torch.cat(logits), np.concatenate(scores)
+
+    def masks(self, image: Image.Image, logits: torch.Tensor) -> NDArray[np.bool_]:
+        """Masks `(n, H, W)` of chosen logits `(n, h, w)`."""
+        size = (image.height, image.width)
+        resized = SamPredictor(self.model).transform.get_preprocess_shape(*size, self.model.image_encoder.img_size)
+        masks = [
+            (self.model.postprocess_masks(part[:, None], resized, size) > self.model.mask_threshold)[:, 0].cpu().numpy()
+            for part in torch.split(logits, BOXES_AT_ONCE)
+        ]
+        return np.concatenate(masks)
 
 
 class TransformersSam:
@@ -93,18 +102,26 @@ class TransformersSam:
         return list(zip(*(map(torch.clone, level.cpu().split(1)) for level in levels), strict=True))
 
     def predict(self, image: Image.Image, tensors: tuple[torch.Tensor, ...], boxes: Sequence[Box]) -> Candidates:
-        """Masks `(n, 3, H, W)` and their predicted scores `(n, 3)`."""
-        prompt = [[list(box) for box in boxes]]
-        inputs = self.processor(images=image, input_boxes=prompt, return_tensors="pt")
+        """See `Candidates`."""
+        inputs = self._inputs(image, boxes)
         levels = [level.to(self.model.device) for level in tensors]
         output = self.model(
             image_embeddings=levels if self.sam2 else levels[0],
             input_boxes=inputs["input_boxes"].to(self.model.device, self.model.dtype),
             multimask_output=True,
         )
+        return output.pred_masks[0].float(), output.iou_scores[0].float().cpu().numpy()
+
+    def masks(self, image: Image.Image, logits: torch.Tensor) -> NDArray[np.bool_]:
+        """Masks `(n, H, W)` of chosen logits `(n, h, w)`."""
+        inputs = self._inputs(image, [(0.0, 0.0, 1.0, 1.0)])
         sizes = [inputs["original_sizes"]] if self.sam2 else [inputs["original_sizes"], inputs["reshaped_input_sizes"]]
-        masks = self.processor.image_processor.post_process_masks(output.pred_masks.float().cpu(), *sizes)[0]
-        return masks.numpy().astype(bool), output.iou_scores[0].float().cpu().numpy()
+        masks = self.processor.image_processor.post_process_masks([logits[:, None].cpu()], *sizes)[0]
+        chosen: NDArray[np.bool_] = masks[:, 0].numpy().astype(bool)
+        return chosen
+
+    def _inputs(self, image: Image.Image, boxes: Sequence[Box]) -> Any:
+        return self.processor(images=image, input_boxes=[[list(box) for box in boxes]], return_tensors="pt")
 
 
 def load_sam(path: Path) -> nn.Module:

@@ -145,9 +145,9 @@ class SAMSegmenter:
             (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))) for x1, y1, x2, y2 in boxes
         ]
         with exact_arithmetic(), forward_turn(self.device):
-            candidates, scores = self.backend.predict(embedding.image, embedding.tensors, inside)
-        best = scores.argmax(axis=1)
-        return [masks[index] for masks, index in zip(candidates, best, strict=True)]
+            logits, scores = self.backend.predict(embedding.image, embedding.tensors, inside)
+            best = logits[np.arange(len(boxes)), scores.argmax(axis=1)]
+            return list(self.backend.masks(embedding.image, best))  # only these are brought to the image's size
 
     def isolate(
         self, embedding: Embedding, boxes: Sequence[Box], bg_color: Color = WHITE
