@@ -167,6 +167,7 @@ class CheckItem(pytest.Function):
             source, edited = self._opened(promise.source, "source"), self._opened(promise.edited, "edited")
             self.result = replace(self.result, source_size=source.size, edited_size=edited.size)
             score = run.progress.wait(promise.score, editeval)
+            editeval.count(promise.remembered.is_set())
         finally:
             self._wanted = None
             self.counts = run.new_counts()

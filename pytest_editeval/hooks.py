@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_editeval.errors import EditEvalError
+from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.results import SCORES_COMPUTED
 from pytest_editeval.run import EditRun
 
@@ -117,7 +117,11 @@ class EditHooks:
     def _header(self) -> list[str]:
         from pytest_editeval.reports.header import header_lines
 
-        return header_lines(self.run.profile, self.run.device, self.run.ray)
+        lines = header_lines(self.run.profile, self.run.device, self.run.ray)
+        store = None if self._is_dry_run() else self.run.store
+        if store is not None:
+            lines.append(f"editeval: store {display_path(store.folder)} ({store.score_count()} scores)")
+        return lines
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

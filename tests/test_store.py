@@ -306,3 +306,24 @@ def test_an_edited_image_is_another_key(project: Project) -> None:
     picture(77).save(project.path / "other.png")
     project.pytester.runpytest("--editeval-results", "now.jsonl").assert_outcomes(passed=1)
     assert scores(project) != before
+
+
+def test_the_header_says_where_the_store_is_and_what_it_holds(project: Project) -> None:
+    project.one("region_emd: 1.0e+9")
+    for count in (0, 1):
+        result = project.pytester.runpytest()
+        result.stdout.fnmatch_lines([f"editeval: store .pytest_cache/d/editeval ({count} scores)"])
+    for options in (("--editeval-cache", "off"), ("--collect-only",), ("-q",)):
+        assert "editeval: store" not in project.pytester.runpytest(*options).stdout.str()
+    result = project.pytester.runpytest("-n", "1", "--editeval-cache-dir", "mine")
+    result.stdout.fnmatch_lines(["editeval: store mine (0 scores)"])
+
+
+def test_the_counts_are_of_scores_that_were_used(project: Project) -> None:
+    """A skipped check was foreseen, and its score remembered, but it is counted in no run."""
+    project.cases()
+    assert run(project) == ALL_NEW
+    project.pytester.makeconftest(
+        "import pytest\ndef pytest_collection_modifyitems(items):\n    items[2].add_marker(pytest.mark.skip)\n"
+    )
+    assert run(project) == "scores: 0 computed, 5 remembered"

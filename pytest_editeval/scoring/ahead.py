@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import chain, takewhile
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_editeval.locations import Location
@@ -62,11 +63,15 @@ Upcoming = Callable[[Fixture], Wanted | None]
 
 @dataclass(frozen=True, eq=False)
 class Promise:
-    """What is being worked out for one wanted score. An image's error is in `source` or `edited`, and in `score`."""
+    """What is being worked out for one wanted score. An image's error is in `source` or `edited`, and in `score`.
+
+    `remembered`, once the score is there: whether it is an earlier run's.
+    """
 
     source: Future[ImageRef] = field(default_factory=Future)
     edited: Future[ImageRef] = field(default_factory=Future)
     score: Future[Score] = field(default_factory=Future)
+    remembered: Event = field(default_factory=Event)
 
 
 class Ahead:
@@ -82,6 +87,7 @@ class Ahead:
         self._sharing: Callable[[Location], Iterable[Upcoming]] = lambda _: ()
         self._gathered: set[Location] = set()
         self._in_flight: deque[tuple[int, list[Future[Score]]]] = deque()
+        self._largest = 0  # bytes of one image
 
     def ask(
         self,
@@ -143,11 +149,25 @@ class Ahead:
 
     def _work(self, chunk: Sequence[tuple[Wanted, Promise]], later: Mapping[Location, Sequence[Wanted]]) -> None:
         try:
-            self._begin(chunk, later)
+            for part in self._parts(chunk):
+                self._begin(part, later)
         except Exception as error:  # nobody else would hear of it
             for _, promise in chunk:
                 if not promise.score.done():
                     promise.score.set_exception(error)
+
+    def _parts(self, chunk: Sequence[tuple[Wanted, Promise]]) -> Iterator[list[tuple[Wanted, Promise]]]:
+        """A chunk in parts of so many images that, as large as the largest so far, they take a quarter of the room."""
+        part: list[tuple[Wanted, Promise]] = []
+        places: set[Location] = set()
+        for wanted, promise in chunk:
+            both = places.union(wanted.locations)
+            if part and len(both) > max(2, self._pixel_bytes // 4 // max(1, self._largest)):
+                yield part
+                part, both = [], {*wanted.locations}
+            part.append((wanted, promise))
+            places = both
+        yield part
 
     def _begin(self, chunk: Sequence[tuple[Wanted, Promise]], later: Mapping[Location, Sequence[Wanted]]) -> None:
         """Open the images of a chunk, and begin to score it."""
@@ -173,12 +193,15 @@ class Ahead:
         for place, image in opened.items():
             along.setdefault(image.ref, []).extend(_objects(later.get(place, ()), place, image.ref))
         images_by_ref = {image.ref: image for image in opened.values()}
-        scores = self._editeval.begin(requests, images_by_ref.values(), along)
-        for promise, score in zip(promises, scores, strict=True):
+        begun = self._editeval.begin(requests, images_by_ref.values(), along)
+        scores = [score for score, _ in begun]
+        for promise, (score, remembered) in zip(promises, begun, strict=True):
+            if remembered:
+                promise.remembered.set()
             pass_on(score, promise.score)
-        held = images_by_ref if self._editeval.scorer.holds_pixels else ()
-        pixels = sum(3 * ref.size[0] * ref.size[1] for ref in held)
-        self._in_flight.append((pixels, scores))
+        sizes = [3 * ref.size[0] * ref.size[1] for ref in images_by_ref]
+        self._largest = max([self._largest, *sizes])
+        self._in_flight.append((sum(sizes) if self._editeval.scorer.holds_pixels else 0, scores))
         while self._in_flight and all(score.done() for score in self._in_flight[0][1]):
             self._in_flight.popleft()
 

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pytest_editeval.config import MetricSettings
@@ -49,7 +48,6 @@ class EditEval:
         self.pool = pool
         self.memory_bytes = memory_bytes
         self._scores: Counter[str] = Counter()
-        self._lock = Lock()
         self._store = store
         self._fixture = fixture
         self._cluster = cluster
@@ -144,15 +142,22 @@ class EditEval:
         threshold = settings.patch_mask_threshold if patch_mask_threshold is None else patch_mask_threshold
         color = settings.bg_color if bg_color is None else bg_color
         request = self.request(self.pipe_for(spec), spec, images[0].ref, images[1].ref, boxes, scope, threshold, color)
-        return self.begin([request], images)[0].result()
+        score, remembered = self.begin([request], images)[0]
+        result = score.result()
+        self.count(remembered)
+        return result
+
+    def count(self, remembered: bool) -> None:
+        """A score was used: an earlier run's, or one of this run."""
+        self._scores[SCORES_REMEMBERED if remembered else SCORES_COMPUTED] += 1
 
     def begin(
         self,
         requests: Sequence[ScoreRequest],
         images: Iterable[LoadedImage],
         along: Mapping[ImageRef, Sequence[Need]] | None = None,
-    ) -> list[Future[Score]]:
-        """Begin to score: remembered scores are there at once, the others when their images are encoded.
+    ) -> list[tuple[Future[Score], bool]]:
+        """Begin to score: remembered scores (true) are there at once, the others when their images are encoded.
 
         `along` are the objects that later requests need of an image; they are encoded with it when it has to be
         segmented now.
@@ -164,7 +169,7 @@ class EditEval:
         later = [need for ref, needs in (along or {}).items() if ref in segmented for need in needs]
         begun = iter(self.scorer.submit(missing, images, later) if missing else ())
         return [
-            self._remembered(next(begun), key) if future is None else future
+            (self._remembered(next(begun), key), False) if future is None else (future, True)
             for key, future in zip(keys, futures, strict=True)
         ]
 
@@ -180,8 +185,6 @@ class EditEval:
         data = self._store.load_score(key) if self._store is not None and key is not None else None
         if data is None:
             return None
-        with self._lock:
-            self._scores[SCORES_REMEMBERED] += 1
         future: Future[Score] = Future()
         future.set_result(Score.from_data(data))
         return future
@@ -190,8 +193,6 @@ class EditEval:
         """The score once it is remembered."""
 
         def remember(score: Score) -> Score:
-            with self._lock:
-                self._scores[SCORES_COMPUTED] += 1
             # A segmenter that raised may have had a bad moment; every other soft failure is certain to come again.
             certain = score.soft_failure is None or score.soft_failure.reason is not Reason.SEGMENTER_FAILED
             if self._store is not None and key is not None and certain:

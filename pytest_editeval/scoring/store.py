@@ -77,6 +77,13 @@ class Store:
         """Remember what an image file shows."""
         self._write("images", key, json.dumps([ref.digest, *ref.size]).encode())
 
+    def score_count(self) -> int:
+        """How many scores are remembered."""
+        folder = self.folder / "scores"
+        with suppress(OSError):
+            return sum(len(os.listdir(part)) for part in folder.iterdir())  # noqa: PTH208  (names are enough)
+        return 0
+
     def prune(self) -> None:
         """Delete the entries that were used longest ago until the folder is within `max_bytes`.
 
