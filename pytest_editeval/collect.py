@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,11 @@ class CaseCollector(pytest.Collector):
 
 
 class EditFile(CaseCollector, pytest.File):
-    """A file of edit cases."""
+    """A file of edit cases. `fixture_info` is what pytest knows of the fixtures of its checks, by their names."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fixture_info: dict[tuple[str, ...], Any] = {}
 
     def collect(self) -> Iterator[pytest.Collector]:
         """One node per case; a case with a mistake is one that fails to collect."""
@@ -53,18 +57,22 @@ class EditFile(CaseCollector, pytest.File):
             if isinstance(case, BrokenCase):
                 yield Broken.from_parent(self, name=case.name, errors=case.errors)
             else:
-                yield EditCaseNode.from_parent(self, name=case.id, case=case)
+                yield EditCaseNode.from_parent(self, name=case.id, case=case, file=self)
 
 
 class EditCaseNode(CaseCollector):
     """An edit case; its task and tags are markers of its checks."""
 
-    def __init__(self, *, case: EditCase, **kwargs: Any) -> None:
+    def __init__(self, *, case: EditCase, file: EditFile, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.case = case
+        self.file = file
+        registered = self.config.stash[RUN].marks
         for mark in (*((case.task,) if case.task else ()), *case.tags):
-            # Registered here, because with --strict-markers a mark has to be known before it is used.
-            self.config.addinivalue_line("markers", f"{mark}: a task or tag of edit cases")
+            if mark not in registered:
+                # Registered here, because with --strict-markers a mark has to be known before it is used.
+                self.config.addinivalue_line("markers", f"{mark}: a task or tag of edit cases")
+                registered.add(mark)
             self.add_marker(mark)
 
     def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
@@ -94,6 +102,17 @@ class Broken(CaseCollector):
         raise EditEvalError("\n".join(str(error) for error in self.errors))
 
 
+@cache
+def _test_function(fixtures: tuple[str, ...]) -> Callable[..., None]:
+    """What pytest calls for a check that uses these fixtures."""
+
+    @pytest.mark.usefixtures(*fixtures)
+    def score(editeval: EditEval, request: pytest.FixtureRequest) -> None:
+        request.node.score(editeval, request)
+
+    return score
+
+
 class CheckItem(pytest.Function):
     """One case and one metric."""
 
@@ -109,15 +128,14 @@ class CheckItem(pytest.Function):
     def of(cls, parent: EditCaseNode, check: CheckSpec, resolved: ResolvedCheck) -> CheckItem:
         """The item; the fixtures it uses are those that its metric needs."""
         spec = get_metric(check.metric)
-        fixtures = [PIPES[spec.pipe_name].fixture]
-        if spec.inputs == "objects":
-            fixtures.append(PIPES["sam-pipe"].fixture)
-
-        @pytest.mark.usefixtures(*fixtures)
-        def score(editeval: EditEval, request: pytest.FixtureRequest) -> None:
-            item.score(editeval, request)
-
-        item: CheckItem = cls.from_parent(parent, name=check.metric, callobj=score)
+        fixtures = (PIPES[spec.pipe_name].fixture, *((PIPES["sam-pipe"].fixture,) if spec.inputs == "objects" else ()))
+        # What pytest finds out about the fixtures is the same for all checks of a file that use them, as it is for the
+        # parameters of a test; finding it out takes longer than the rest of an item.
+        known = parent.file.fixture_info
+        item: CheckItem = cls.from_parent(
+            parent, name=check.metric, callobj=_test_function(fixtures), fixtureinfo=known.get(fixtures)
+        )
+        known.setdefault(fixtures, getattr(item, "_fixtureinfo", None))
         item.case, item.check, item.resolved, item.counts = parent.case, check, resolved, {}
         item.uses_objects = spec.inputs == "objects"
         item._wanted = None

@@ -143,7 +143,7 @@ class EditHooks:
         """Gather (not in a worker: its reports are gathered by the controller)."""
         if self.run.is_worker:
             return
-        data = getattr(report, "editeval_result", None)
+        data = report.__dict__.pop("editeval_result", None)  # pytest keeps every report to the end of the run
         if data is not None:
             from pytest_editeval.reports.text import headline
             from pytest_editeval.results import CheckResult

@@ -50,6 +50,7 @@ class EditRun:
         self.cache_dir = self._setting("cache_dir")
         self.progress = Progress(config)
         self.editeval: EditEval | None = None  # once a test has asked for it
+        self.marks: set[str] = set()  # tasks and tags that pytest was told of
         self._selection: Selection | None = None
         self._counted: Counter[str] = Counter()
         self._patterns = config.getini("editeval_files")

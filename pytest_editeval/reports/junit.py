@@ -6,20 +6,10 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+from pytest_editeval.digests import LIBRARIES
 from pytest_editeval.results import CheckResult
 
-PACKAGES = (
-    "pytest-editeval",
-    "torch",
-    "torchvision",
-    "transformers",
-    "segment-anything",
-    "POT",
-    "numpy",
-    "scipy",
-    "opencv-python-headless",
-    "pillow",
-)
+PACKAGES = ("pytest-editeval", *LIBRARIES)
 
 
 def case_properties(result: CheckResult) -> list[tuple[str, str]]:

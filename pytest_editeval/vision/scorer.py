@@ -19,6 +19,7 @@ from pytest_editeval.needs import ImageNeed, ImageRef, Need, ObjectNeed, Plan, S
 from pytest_editeval.results import FEATURES_REMEMBERED, Score, SoftFailure
 from pytest_editeval.vision.backbones import Backbone
 from pytest_editeval.vision.compute import compute, failed
+from pytest_editeval.vision.embedder import Embedder
 from pytest_editeval.vision.features import Encoded, FeatureMemory, Features, FeatureStore
 from pytest_editeval.vision.identity import feature_key, is_ours
 from pytest_editeval.vision.images import LoadedImage
@@ -50,11 +51,14 @@ class Scorer:
     store: FeatureStore | None = None
     executor: Executor = field(default_factory=InTurn)
     _lock: Any = field(default_factory=RLock)
-    _running: dict[Any, Future[Any]] = field(default_factory=dict)  # by need, and by segmenter and image
+    _running: dict[Need, Future[Encoded]] = field(default_factory=dict)
     _crops: dict[str, dict[Need, Callable[[], Any]]] = field(default_factory=lambda: defaultdict(dict))
     _segmenting: int = 0
     _broken: dict[str, str] = field(default_factory=dict)
     _turns: dict[int, Lock] = field(default_factory=lambda: defaultdict(Lock))
+
+    def __post_init__(self) -> None:
+        self._embedder = Embedder(self.memory, partial(self._count, "SAM"))
 
     def score(self, requests: Sequence[ScoreRequest], images: Iterable[LoadedImage]) -> list[Score]:
         """Scores in the order of the requests; `images` are those the requests refer to.
@@ -185,7 +189,7 @@ class Scorer:
     def _cut_out(self, key: str, group: Mapping[ImageRef, Sequence[ObjectNeed]], images: Images) -> None:
         segmenter = self.segmenters[key]
         try:
-            embeddings = self._with_model(key, segmenter, lambda: self._embeddings(key, segmenter, group, images))
+            embeddings = self._with_model(key, segmenter, lambda: self._embedder.embed(key, segmenter, group, images))
         except Exception as error:  # another package's model may raise anything
             if len(group) == 1 or isinstance(error, CheckpointError):
                 self._fail([need for needs in group.values() for need in needs], error)
@@ -212,39 +216,6 @@ class Scorer:
                     size = self.backbones[need.backbone].geometry.input_size
                     with self._lock:
                         self._crops[need.backbone][need] = partial(_padded, crop, size, color)
-
-    def _embeddings(
-        self, key: str, segmenter: SAMSegmenter, refs: Iterable[ImageRef], images: Images
-    ) -> dict[ImageRef, Embedding]:
-        found: dict[ImageRef, Embedding] = {}
-        mine: dict[ImageRef, Future[Embedding]] = {}
-        others: dict[ImageRef, Future[Embedding]] = {}
-        with self._lock:
-            for ref in refs:
-                known = self.memory.get((key, ref))
-                if known is not None:
-                    found[ref] = known
-                elif (key, ref) in self._running:
-                    others[ref] = self._running[key, ref]
-                else:
-                    mine[ref] = self._running[key, ref] = Future()
-        try:
-            pixels = [images[ref].pixels for ref in mine]
-            # A class of another package may have its own way with one image.
-            fresh = segmenter.embed_all(pixels) if is_ours(segmenter) else [segmenter.embed(image) for image in pixels]
-        except Exception as error:
-            for ref, future in mine.items():
-                del self._running[key, ref]
-                future.set_exception(error)
-            raise
-        self._count("SAM", len(mine))
-        for (ref, future), embedding in zip(mine.items(), fresh, strict=True):
-            found[ref] = embedding
-            # All its boxes are prompted at once, so it is unlikely to be asked for again.
-            self.memory.put((key, ref), embedding, spare=True)
-            del self._running[key, ref]
-            future.set_result(embedding)
-        return found | {ref: future.result() for ref, future in others.items()}
 
     def _with_model(self, key: str, model: object, use: Callable[[], T]) -> T:
         """Use a model: others' one at a time, and one that cannot be loaded not a second time."""
