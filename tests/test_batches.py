@@ -111,7 +111,10 @@ def test_a_halved_batch_changes_no_features(models: Path, name: str, monkeypatch
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
-def test_running_out_of_memory_is_one_line_and_no_failure(project: Project, options: tuple[str, ...]) -> None:
+def test_running_out_of_memory_is_one_line_and_no_failure(
+    project: Project, options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # one lane, so that both images are one batch
     project.cases()
     project.pytester.makeconftest(
         "import torch\n"

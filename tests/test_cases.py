@@ -502,6 +502,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,8}", fullmatch=True)
 LINES = st.text(st.characters(min_codepoint=32, exclude_categories=["Cs", "Cc", "Cn"]), min_size=1, max_size=12).filter(
     lambda text: text == text.strip()
 )
+PATHS = LINES.filter(lambda text: "://" not in text)  # a URL has rules of its own
 MARKERS = st.from_regex(r"[a-z][a-z0-9_]{3,8}x", fullmatch=True).filter(lambda name: not name.isspace())
 COMMON = {
     "scope": st.sampled_from(["edit_area", "unedit_area", None]),
@@ -522,7 +523,7 @@ METRICS = st.fixed_dictionaries(
     optional={spec.name: OBJECT_CHECKS if spec.inputs == "objects" else PATCH_CHECKS for spec in BUILTIN_METRICS[1:]},
 )
 CASES = st.fixed_dictionaries(
-    {"id": NAMES, "instruction": LINES, "source": LINES, "edited": LINES, "metrics": METRICS},
+    {"id": NAMES, "instruction": LINES, "source": PATHS, "edited": PATHS, "metrics": METRICS},
     optional={
         "task": MARKERS,
         "tags": st.lists(MARKERS, max_size=2, unique=True),

@@ -83,7 +83,8 @@ class Suite:
 
 
 @pytest.fixture
-def suite(project: Project) -> Suite:
+def suite(project: Project, monkeypatch: pytest.MonkeyPatch) -> Suite:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # one lane, so that batches are as large as they may be
     return Suite(project)
 
 
