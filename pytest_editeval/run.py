@@ -5,7 +5,6 @@ The object lives in every process of a run; `pytest_editeval.hooks` gathers what
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from fnmatch import fnmatch
@@ -124,10 +123,6 @@ class EditRun:
         """The profile's pipes; making one checks its settings, its weights are loaded later."""
         from pytest_editeval.scoring.pool import PipePool
 
-        if self.is_worker:
-            from pytest_editeval.vision.loading import share_cores
-
-            share_cores(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
         device = self.cluster.device if self.cluster is not None else self.device
         return PipePool(self.profile, device, self.batch_size, self.worker)
 

@@ -16,6 +16,9 @@ def _one_thread() -> None:
     """Tiny networks run slower on several threads, and xdist has the cores."""
     import torch
 
+    from pytest_editeval.vision.loading import share_cores
+
+    share_cores()  # once in a process, so that it is not the first network of some test that does it
     torch.set_num_threads(1)
 
 

@@ -178,7 +178,8 @@ thread.join()
 print(seen)
 lanes.close()
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=alone)
     assert run.stdout.split("\n")[:2] == ["4 {1} 4", "[4]"]
 
 

@@ -204,6 +204,27 @@ def test_a_warm_run_imports_no_model_library(project: Project) -> None:
         assert json.loads(left) | {"duration": 0} == json.loads(right) | {"duration": 0}
 
 
+def test_a_warm_worker_imports_no_torch_either_and_a_cold_one_takes_its_share(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    project.one("region_emd: 1.0e+9")
+    project.pytester.makeconftest(
+        "import os, sys\n"
+        "os.cpu_count = lambda: 6\n"
+        "def pytest_sessionfinish(session):\n"
+        "    if hasattr(session.config, 'workerinput') and session.testscollected:\n"
+        "        torch = sys.modules.get('torch')\n"
+        "        threads = torch.get_num_threads() if torch else 'no torch'\n"
+        "        open(f'threads-{os.environ[\"PYTEST_XDIST_WORKER\"]}', 'a').write(f'{threads}\\n')\n"
+    )
+    for _ in range(2):
+        result = project.pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-n", "2")
+        result.assert_outcomes(passed=1)
+    said = sorted(path.read_text("utf-8").split("\n") for path in project.path.glob("threads-*"))
+    assert said == [["3", "no torch", ""], ["no torch", "no torch", ""]]
+
+
 def test_a_changed_threshold_is_judged_without_a_model(project: Project) -> None:
     project.one("region_emd: 1.0e+9")
     project.pytester.runpytest().assert_outcomes(passed=1)

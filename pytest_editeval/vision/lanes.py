@@ -95,6 +95,9 @@ class Lanes:
 def _lanes() -> tuple[ThreadPoolExecutor, int]:
     import torch
 
+    from pytest_editeval.vision.loading import share_cores
+
+    share_cores()
     threads = torch.get_num_threads()
     lanes = min(threads, MOST_LANES)
     pool = ThreadPoolExecutor(lanes, "editeval-model")

@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from threading import Lock, RLock
 from typing import Any
 from weakref import WeakValueDictionary
@@ -35,6 +36,7 @@ def shared_model(kind: str, model_path: str, device: str, dtype: str, load: Call
     changed in between is another one.
     """
     with _loading:
+        share_cores()
         key = digest_of({"kind": kind, "files": file_digests(model_path), "device": device, "dtype": dtype})
         model = _loaded.get(key)
         if model is None:
@@ -54,14 +56,15 @@ def forward_turn(device: str) -> Iterator[None]:
         yield
 
 
-def share_cores(processes: int) -> None:
-    """Give this process its share of the cores; an OMP_NUM_THREADS of the user's stands.
+@cache
+def share_cores() -> None:
+    """Give a worker of xdist its share of the cores; an OMP_NUM_THREADS of the user's stands.
 
-    Without it every xdist worker computes on all cores, and they wait for each other several times longer than they
-    compute.
+    Without it every worker computes on all cores, and they wait for each other several times longer than they compute.
     """
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1 and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // workers))
 
 
 def check_available(device: str) -> None:
