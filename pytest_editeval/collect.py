@@ -23,7 +23,6 @@ from pytest_editeval.results import CheckResult, Outcome
 from pytest_editeval.run import RUN
 
 if TYPE_CHECKING:
-    from pytest_editeval.locations import Location
     from pytest_editeval.needs import ImageRef
     from pytest_editeval.scoring.ahead import Fixture, Promise, Upcoming, Wanted
     from pytest_editeval.scoring.engine import EditEval

@@ -84,7 +84,6 @@ class Ahead:
         self._promised: dict[Wanted, Promise] = {}  # in the order of the run
         self._images: Counter[Location] = Counter()  # how many promises need each
         self._following: Iterator[Upcoming] = iter(())
-        self._sharing: Callable[[Location], Iterable[Upcoming]] = lambda _: ()
         self._gathered: set[Location] = set()
         self._in_flight: deque[tuple[int, list[Future[Score]]]] = deque()
         self._largest = 0  # bytes of one image
