@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, create_model
+from pydantic import AfterValidator, Discriminator, Field, Tag, create_model, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from pytest_editeval.checks import Expect
+from pytest_editeval.gate_rules import GateFields
 from pytest_editeval.locations import is_url
 from pytest_editeval.registry import BUILTIN_METRICS, MetricSpec, Scope
 from pytest_editeval.validation import (
@@ -29,10 +30,12 @@ from pytest_editeval.validation import (
     Settings,
     Words,
     mistake,
+    number_or_mapping,
 )
 
 SCHEMA_PATH = Path(__file__).with_name("edit-cases.schema.json")
 FILE_KEYS = ("defaults", "cases", "gates")
+PLACEHOLDERS = ("id", "seed", "task", "file")
 ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 RESERVED_MARKERS = frozenset({"filterwarnings", "parametrize", "skip", "skipif", "usefixtures", "xfail"})
 
@@ -56,6 +59,14 @@ def _marker(value: str) -> str:
     return value
 
 
+def _placeholders(value: str) -> str:
+    for found in re.findall(r"\{[^{}]*\}", value):
+        if found[1:-1] not in PLACEHOLDERS:
+            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+            raise mistake(f"has the unknown placeholder {found}; known: {known}")
+    return value
+
+
 def _file_of_url(value: str) -> str:
     scheme, _, rest = value.partition("://")
     if is_url(value) and not rest.partition("?")[0].strip("/"):
@@ -65,16 +76,15 @@ def _file_of_url(value: str) -> str:
 
 CaseId = Annotated[str, AfterValidator(_case_id), Field(json_schema_extra={"pattern": ID_PATTERN})]
 Marker = Annotated[str, AfterValidator(_marker), Field(json_schema_extra={"not": {"enum": sorted(RESERVED_MARKERS)}})]
+PatternField = Annotated[Line, AfterValidator(_placeholders)]
 ImageField = Annotated[Line, AfterValidator(_file_of_url)]
 
 
-def _number_or_mapping(value: object) -> str:
-    return "<mapping>" if isinstance(value, dict) else "<number>"
-
-
+Count = Annotated[int, Field(strict=True, ge=1, le=1000)]
+Seed = Annotated[int, Field(strict=True, ge=0)]
 ThresholdField = Annotated[
     Annotated[Number, Tag("<number>")] | Annotated[dict[str, Number], Field(min_length=1), Tag("<mapping>")],
-    Discriminator(_number_or_mapping),
+    Discriminator(number_or_mapping),
 ]
 
 
@@ -98,6 +108,9 @@ class CheckFields(Settings):
         "whole image. Without this key the configuration's scope holds, else the metric's usual one.",
     )
     expect: Expect | None = Field(None, description="Overrides the case's `expect` for this metric.")
+    tolerance: Annotated[Number, Field(ge=0)] | None = Field(
+        None, description="By how much the score may be worse than the baseline's, in the metric's units."
+    )
 
 
 class PatchCheckFields(CheckFields):
@@ -123,6 +136,22 @@ class ObjectCheckFields(CheckFields):
     )
 
 
+class RepeatFields(Settings):
+    """Several edits of one case, of which some have to pass."""
+
+    passing: Count = Field(alias="pass", description="How many of the edits have to pass.")
+    of: Count = Field(description="How many edits there are.")
+    seeds: list[Seed] | None = Field(None, description="Their seeds; 0, 1, 2, ... by default.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> RepeatFields:
+        if self.passing > self.of:
+            raise mistake(f"asks for {self.passing} of {self.of} edits to pass")
+        if self.seeds is not None and (len(self.seeds) != self.of or len(set(self.seeds)) != self.of):
+            raise mistake(f"must have {self.of} different 'seeds', found {len(set(self.seeds))}")
+        return self
+
+
 class CaseFields(Settings):
     """What is written for every case of the file, and merged under each."""
 
@@ -139,6 +168,17 @@ class CaseFields(Settings):
     )
     coords: BoxesField | None = Field(
         None, description="Boxes of the edit, [x1, y1, x2, y2] in pixels of the image as a viewer shows it."
+    )
+    edited_pattern: PatternField | None = Field(
+        None,
+        description="Where a candidate's directory holds the edit: {id}, {seed}, {task} and {file} are filled in; "
+        "without an ending, .png, .jpg, .jpeg and .webp are looked for. {id} by default.",
+    )
+    repeat: RepeatFields | None = Field(
+        None, description="Several edits, one per seed: {pass: 4, of: 5}. `edited` then holds {seed}."
+    )
+    controls: Literal["auto", "off"] | None = Field(
+        None, description="`auto` also scores what no threshold may let through: nothing done, and noise in the region."
     )
     expect: Expect | None = Field(
         None, description="`fail` makes the case a control: its tests pass only if the metric catches the edit."
@@ -167,7 +207,7 @@ class Models:
         fields = {
             "defaults": (self.defaults | None, Field(None, description="Merged under every case of the file.")),
             "cases": (list[self.case], Field(min_length=1, description="The edits to score.")),  # type: ignore[name-defined]
-            "gates": (Any, Field(None, description="Rules over the scores of many cases.")),
+            "gates": (list[GateFields] | None, Field(None, description="Rules over the scores of many cases.")),
         }
         self.file = create_model("CaseFile", __base__=Settings, __doc__="Edit cases for pytest-editeval.", **fields)
 
@@ -176,7 +216,7 @@ def _check(spec: MetricSpec) -> Any:
     full: Any = check_model(spec)
     number = Field(description="The threshold alone.")
     union = Annotated[Number, number, Tag("<number>")] | Annotated[full, Tag("<mapping>")]
-    return Annotated[union, Discriminator(_number_or_mapping)] | None
+    return Annotated[union, Discriminator(number_or_mapping)] | None
 
 
 def _described(spec: MetricSpec) -> Any:

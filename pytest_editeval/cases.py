@@ -15,11 +15,13 @@ from pytest_editeval.checks import (
     CaseFile,
     CheckSpec,
     EditCase,
+    RepeatSpec,
     ResolvedCheck,
     resolve_check,
     threshold_for,
 )
 from pytest_editeval.errors import CaseError, Position, known_names, unknown
+from pytest_editeval.gate_rules import read_gates
 from pytest_editeval.locations import locate
 from pytest_editeval.registry import metrics
 from pytest_editeval.validation import QUOTE, Settings, describe, problems
@@ -38,7 +40,7 @@ __all__ = [
     "threshold_for",
 ]
 
-REQUIRED = ("instruction", "source", "edited")
+REQUIRED = ("instruction", "source")
 
 
 class CaseFileError(CaseError):
@@ -101,9 +103,15 @@ class _Reader:
         elif not isinstance(cases, list):
             errors.append(CaseError(self.at("cases"), f"'cases' must be a list, found {describe(cases)}"))
         read = [self.case(index, raw) for index, raw in enumerate(cases)] if isinstance(cases, list) else []
+        gates, gate_errors = read_gates(data.get("gates"), self.gate_place, CaseError, of_file=True)
+        errors += gate_errors
         if errors:
             raise CaseFileError(_sorted((*errors, *(error for case in read for error in _errors(case)))))
-        return CaseFile(self.document.path, tuple(read), data.get("gates"))
+        return CaseFile(self.document.path, tuple(read), gates)
+
+    def gate_place(self, path: DataPath, key: bool) -> Position:
+        """Where something in a gate is written."""
+        return self.at("gates", *path, key=key)
 
     def at(self, *path: Any, key: bool = False) -> Position:
         return self.document.position(path, key=key)
@@ -194,6 +202,12 @@ class _Reader:
         if self.defaults_hold and not checks and not errors:
             hint = known_names(self.specs)
             errors.append(CaseError(self.at(*path, "metrics", key=True), f"no metrics{context}", hint))
+        edited, repeat = fields.get("edited"), _repeat(fields.get("repeat"))
+        if edited is not None and ("{seed}" in edited) != (repeat is not None):
+            found = (
+                "has {seed}, but the case has no 'repeat'" if repeat is None else "needs {seed}, because of 'repeat'"
+            )
+            errors.append(CaseError(self.place(path, "edited"), f"'edited'{context} {found}"))
         if errors or not self.defaults_hold:
             return BrokenCase(name, _sorted((*errors, *(error for check in checks for error in _errors(check)))))
         return EditCase(
@@ -202,13 +216,16 @@ class _Reader:
             task=fields.get("task"),
             tags=tuple(dict.fromkeys(fields.get("tags") or ())),
             source=locate(fields["source"], self.directory),
-            edited=locate(fields["edited"], self.directory),
+            edited=None if edited is None else locate(edited, self.directory),
             source_text=fields["source"],
-            edited_text=fields["edited"],
+            edited_text=edited,
             source_position=self.place(path, "source"),
             edited_position=self.place(path, "edited"),
             coords=tuple(fields.get("coords") or ()),
             expect=fields.get("expect") or "pass",
+            edited_pattern=fields.get("edited_pattern"),
+            repeat=repeat,
+            controls=fields.get("controls") == "auto",
             checks=tuple(checks),
             position=position,
             path=self.document.path,
@@ -265,6 +282,7 @@ class _Reader:
             patch_mask_threshold=fields.get("patch_mask_threshold"),
             bg_color=fields.get("bg_color"),
             expect=fields.get("expect") or case.get("expect") or "pass",
+            tolerance=fields.get("tolerance"),
             position=position,
             threshold_position=self.threshold_place(path, metric, written="threshold" in own),
         )
@@ -280,6 +298,12 @@ class _Reader:
         """Where the threshold is written, which in the short form is the metric's own value."""
         path = (*(case if written else ("defaults",)), "metrics", metric)
         return self.at(*path, "threshold") if (*path, "threshold") in self.document else self.at(*path)
+
+
+def _repeat(fields: Any) -> RepeatSpec | None:
+    if fields is None:
+        return None
+    return RepeatSpec(fields.passing, tuple(range(fields.of) if fields.seeds is None else fields.seeds))
 
 
 def _errors(part: object) -> Iterator[CaseError]:

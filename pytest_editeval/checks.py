@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pytest_editeval.config import MetricSettings, Profile
 from pytest_editeval.errors import CaseError, ConfigError, Position
+from pytest_editeval.gate_rules import Gate
 from pytest_editeval.locations import Location
 from pytest_editeval.registry import Box, Color, Scope, metrics
 
@@ -32,8 +33,17 @@ class CheckSpec:
     patch_mask_threshold: float | None
     bg_color: Color | None
     expect: Expect
+    tolerance: float | None
     position: Position
     threshold_position: Position
+
+
+@dataclass(frozen=True)
+class RepeatSpec:
+    """How many of the edits of a case, one per seed, have to pass."""
+
+    quota: int
+    seeds: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -46,20 +56,28 @@ class BrokenCheck:
 
 @dataclass(frozen=True)
 class EditCase:
-    """One edit and its checks. `source` and `edited` are absolute paths or URLs; `_text` is what the file says."""
+    """One edit and its checks. `source` and `edited` are absolute paths or URLs; `_text` is what the file says.
+
+    `edited` is `None` where candidates or a model make the edits. It and `edited_pattern`, which says where they lie in
+    a candidate's directory, may hold ``{seed}`` when there is a `repeat`. `controls`: whether the edits that every
+    threshold must tell from a good one, nothing done and destroyed, are scored too.
+    """
 
     id: str
     instruction: str
     task: str | None
     tags: tuple[str, ...]
     source: Location
-    edited: Location
+    edited: Location | None
     source_text: str
-    edited_text: str
+    edited_text: str | None
     source_position: Position
     edited_position: Position
     coords: tuple[Box, ...]
     expect: Expect
+    edited_pattern: str | None
+    repeat: RepeatSpec | None
+    controls: bool
     checks: tuple[CheckSpec | BrokenCheck, ...]
     position: Position
     path: Path
@@ -75,11 +93,11 @@ class BrokenCase:
 
 @dataclass(frozen=True)
 class CaseFile:
-    """A file of edit cases. `gates` is that block of the file as plain data."""
+    """A file of edit cases, and the gates over its checks."""
 
     path: Path
     cases: tuple[EditCase | BrokenCase, ...]
-    gates: Any = None
+    gates: tuple[Gate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +111,12 @@ class ResolvedCheck:
     coords: tuple[Box, ...]
     patch_mask_threshold: float
     bg_color: Color
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The runtime parameters that the metric reads, as plain data."""
+        values = {"patch_mask_threshold": self.patch_mask_threshold, "bg_color": list(self.bg_color)}
+        return {name: values[name] for name in metrics()[self.check.metric].parameters}
 
 
 def resolve_check(case: EditCase, check: CheckSpec, profile: Profile) -> ResolvedCheck:

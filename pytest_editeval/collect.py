@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_editeval.cases import BrokenCase, BrokenCheck, CheckSpec, EditCase, ResolvedCheck, load_cases, resolve_check
+from pytest_editeval.digests import package_versions
 from pytest_editeval.errors import EditEvalError, ImageError, LocatedError, display_path
-from pytest_editeval.gates import judge
+from pytest_editeval.gating.verdicts import judge
 from pytest_editeval.locations import Location, display
 from pytest_editeval.registry import PIPES, get_metric
 from pytest_editeval.reports.junit import case_properties
@@ -150,15 +151,22 @@ class CheckItem(pytest.Function):
             file=display_path(self.case.path),
             line=self.check.position.line,
             case=self.case.id,
+            candidate=None,
+            control=None,
             metric=spec.name,
+            metric_version=spec.version,
             instruction=self.case.instruction,
             task=self.case.task,
             tags=self.case.tags,
             source=display(self.case.source),
-            edited=display(self.case.edited),
+            edited=display(self.case.edited) if self.case.edited else "",
             source_size=None,
             edited_size=None,
+            source_digest=None,
+            edited_digest=None,
             scope=self.resolved.scope,
+            coords=self.resolved.coords,
+            parameters=self.resolved.parameters,
             expect=self.check.expect,
             threshold=self.resolved.threshold,
             higher_is_better=spec.higher_is_better,
@@ -167,9 +175,16 @@ class CheckItem(pytest.Function):
             outcome=Outcome.ERROR,
             reason=None,
             detail=None,
+            quota=None,
+            repeats=(),
+            covered_by=None,
+            baseline=None,
+            tolerance=self.check.tolerance,
+            noise=None,
             profile=run.profile.name,
             fingerprint=None,
             device=run.device,
+            versions=package_versions(),
             duration=0.0,
         )
 
@@ -182,7 +197,13 @@ class CheckItem(pytest.Function):
         try:
             promise = self._promise(editeval, pipe, request)
             source, edited = self._opened(promise.source, "source"), self._opened(promise.edited, "edited")
-            self.result = replace(self.result, source_size=source.size, edited_size=edited.size)
+            self.result = replace(
+                self.result,
+                source_size=source.size,
+                edited_size=edited.size,
+                source_digest=source.digest,
+                edited_digest=edited.digest,
+            )
             score = run.progress.wait(promise.score, editeval)
             editeval.count(promise.remembered.is_set())
         finally:
@@ -218,6 +239,7 @@ class CheckItem(pytest.Function):
             spec, resolved = get_metric(self.check.metric), self.resolved
             options = (resolved.coords, resolved.scope, resolved.patch_mask_threshold, resolved.bg_color)
             request = editeval.request(pipe, spec, UNOPENED, UNOPENED, *options)
+            assert self.case.edited is not None
             self._wanted = (pipe, segmenter, Wanted(request, self.case.source, self.case.edited))
         return self._wanted[2]
 

@@ -17,9 +17,11 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from pytest_editeval.device import check_device
 from pytest_editeval.errors import ConfigError, EditEvalError, Position, known_names, unknown
+from pytest_editeval.gate_rules import Gate, read_gates
 from pytest_editeval.references import BASE, Resolver, Source, Value, read_source
 from pytest_editeval.registry import PATCH_MASK_THRESHOLD, PIPES, WHITE, Color, MetricSpec, Scope, get_metric, metrics
 from pytest_editeval.validation import ColorField, PatchThreshold, Settings, no_boolean, problems
+from pytest_editeval.yamlfile import DataPath
 
 EMBEDDED = "embedded"
 EMBEDDED_PATH = Path(__file__).parent / "embedded"
@@ -70,13 +72,13 @@ class MetricSettings:
 
 @dataclass(frozen=True)
 class Profile:
-    """A named set of checkpoints and metric settings. `gates` is that block of the file as plain data."""
+    """A named set of checkpoints and metric settings, and the gates over a whole run."""
 
     name: str
     path: Path | None
     metrics: Mapping[str, MetricSettings]
     notices: tuple[str, ...] = ()
-    gates: Any = None
+    gates: tuple[Gate, ...] = ()
     embedded: bool = False
     position: Position = field(default=Position(EMBEDDED_PATH, 1, 1))
 
@@ -179,7 +181,7 @@ class _Reader:
             name=name.data if name else path.stem,
             path=path,
             metrics={metric: self.metric(metric, value) for metric, value in configs.data.items()},
-            gates=gates.plain() if gates else None,
+            gates=_gates(gates) if gates else (),
             notices=tuple(self.notices),
             position=configs.key,
         )
@@ -253,6 +255,17 @@ class _Reader:
         path = _model_path(value.data.get("model_path"))
         device = _device(sam.device, value.data.get("device"))
         return SamSettings(path, sam.model_type, device, sam.dtype) if path else None
+
+
+def _gates(value: Value) -> tuple[Gate, ...]:
+    def place(path: DataPath, key: bool) -> Position:
+        part, found = value.at(path)
+        return part.key if key or not found else part.position
+
+    gates, errors = read_gates(value.plain(), place, ConfigError, of_file=False)
+    if errors:
+        raise errors[0]
+    return gates
 
 
 _Model = TypeVar("_Model", bound=Settings)

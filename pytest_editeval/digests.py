@@ -10,6 +10,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pytest_editeval import __version__
+
 PACKAGE = Path(__file__).parent
 LIBRARIES = (
     "torch",
@@ -40,6 +42,12 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:  # another distribution may bring the module
             found[name] = "unknown"
     return found
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """`versions`, with this package's own."""
+    return {"pytest-editeval": __version__, **versions()}
 
 
 @cache

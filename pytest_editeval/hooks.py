@@ -178,7 +178,7 @@ class EditHooks:
             # The failures that are printed next are headed by this: a node id can be given to pytest again.
             report.location = (*report.location[:2], report.nodeid)
         if self.run.results_path is not None and not self._is_dry_run():
-            from pytest_editeval.reports.table import write_results
+            from pytest_editeval.results_file import write_results
 
             try:
                 write_results(self.run.results_path, self._in_order())

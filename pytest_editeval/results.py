@@ -14,6 +14,10 @@ FEATURES_REMEMBERED = "features remembered"
 """What is counted beside the images that were encoded, which are counted under the name of the model's family."""
 
 
+CHECKS_FAILED, USAGE_ERROR, GATE_FAILED, NOTHING_SCORED = 1, 4, 10, 11
+"""Exit statuses, of pytest and of the `editeval` command (docs/gating.md); pytest has its own from 2 to 6."""
+
+
 class Reason(StrEnum):
     """Why a metric could not be computed: the closed list of reason codes (docs/soft-failures.md)."""
 
@@ -81,14 +85,35 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Repeat:
+    """One of several edits of a check: by its seed, with its own score."""
+
+    seed: int
+    edited: str
+    score: float | None
+    margin: float | None
+    outcome: Outcome
+    reason: str | None = None
+    detail: str | None = None
+    edited_digest: str | None = None
+
+
+@dataclass(frozen=True)
 class CheckResult:
-    """One row of every report: what was checked, what came out, and with what it was measured."""
+    """One row of every report: what was checked, what came out, and with what it was measured.
+
+    A check of several edits (`repeats`, of which `quota` have to pass) has the score that decides it: with 4 of 5 to
+    pass, the fourth best.
+    """
 
     node_id: str
     file: str
     line: int
     case: str
+    candidate: str | None
+    control: str | None
     metric: str
+    metric_version: int
     instruction: str
     task: str | None
     tags: tuple[str, ...]
@@ -96,7 +121,11 @@ class CheckResult:
     edited: str
     source_size: tuple[int, int] | None
     edited_size: tuple[int, int] | None
+    source_digest: str | None
+    edited_digest: str | None
     scope: str | None
+    coords: tuple[tuple[float, float, float, float], ...]
+    parameters: Mapping[str, Any]
     expect: str
     threshold: float
     higher_is_better: bool
@@ -105,16 +134,42 @@ class CheckResult:
     outcome: Outcome
     reason: str | None
     detail: str | None
+    quota: int | None
+    repeats: tuple[Repeat, ...]
+    covered_by: str | None
+    baseline: float | None
+    tolerance: float | None
+    noise: float | None
     profile: str
     fingerprint: str | None
     device: str
+    versions: Mapping[str, str]
     duration: float
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The check whatever the candidate: what baselines and comparisons know it by."""
+        return f"{self.node_id.split('::')[0]}::{self.case}::{self.metric}"
+
+    @property
+    def worsening(self) -> float | None:
+        """By how much the score is worse than the baseline's, in the metric's units; negative where it is better."""
+        if self.score is None or self.baseline is None or self.outcome is Outcome.SOFT_FAILURE:
+            return None
+        return self.baseline - self.score if self.higher_is_better else self.score - self.baseline
+
+    @property
+    def within_noise(self) -> bool:
+        """Whether the margin is smaller than what harmless changes of the image do to the metric."""
+        return self.noise is not None and self.margin is not None and abs(self.margin) < self.noise
 
     def to_data(self) -> dict[str, Any]:
         """Plain data (JSON types) that `from_data` turns back into an equal result."""
         data = dataclasses.asdict(self)
         data["outcome"] = str(self.outcome)
+        data["coords"] = [list(box) for box in self.coords]
+        data["repeats"] = [{**repeat, "outcome": str(repeat["outcome"])} for repeat in data["repeats"]]
         for name in ("tags", "source_size", "edited_size"):
             data[name] = None if data[name] is None else list(data[name])
         return data
@@ -124,6 +179,58 @@ class CheckResult:
         """The result that `to_data` wrote; raises `TypeError` on a missing or an unknown column."""
         values = dict(data)
         values["outcome"] = Outcome(values["outcome"])
+        values["coords"] = tuple(tuple(box) for box in values["coords"])
+        values["repeats"] = tuple(
+            Repeat(**{**repeat, "outcome": Outcome(repeat["outcome"])}) for repeat in values["repeats"]
+        )
         for name in ("tags", "source_size", "edited_size"):
             values[name] = None if values[name] is None else tuple(values[name])
         return cls(**values)
+
+
+@dataclass(frozen=True)
+class GateSlice:
+    """What a gate found in one slice (`label` as ``task=color_alter``, empty where the gate has none).
+
+    `value` is the statistic, or the mean worsening against `versus`; `bound` its one-sided bound on the bad side, or
+    `interval` the two-sided interval that belongs to the test. `scored` is how many scores it is made of (pairs, for a
+    comparison), `soft` and `errors` how many checks are not among them; `missing` of a comparison: on either side.
+    `p_value` is corrected over the gates (Holm). `reason` says in words why it did not pass, where the numbers do not.
+    """
+
+    label: str
+    value: float | None
+    scored: int
+    passed: bool
+    soft: int = 0
+    errors: int = 0
+    missing: int = 0
+    bound: float | None = None
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """The verdict of a gate for one candidate. `rule` is the gate in words, `place` where it is written."""
+
+    node_id: str
+    rule: str
+    place: str
+    candidate: str | None
+    metric: str | None
+    statistic: str | None
+    threshold: float
+    confidence: float | None
+    higher_is_better: bool
+    slices: tuple[GateSlice, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Every slice has to pass; a gate without any has nothing to show."""
+        return bool(self.slices) and all(part.passed for part in self.slices)
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data (JSON types)."""
+        return {**dataclasses.asdict(self), "passed": self.passed}

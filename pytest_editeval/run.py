@@ -83,7 +83,7 @@ class EditRun:
         if self.cache_mode not in CACHE_MODES:
             raise EditEvalError(f"unknown editeval_cache {self.cache_mode!r}; allowed: {', '.join(CACHE_MODES)}")
         if self.results_path is not None:
-            from pytest_editeval.reports.table import check_results_path
+            from pytest_editeval.results_file import check_results_path
 
             check_results_path(self.results_path)
         if self._config_path is not None:

@@ -68,6 +68,11 @@ def no_boolean(value: object) -> object:
     return value
 
 
+def number_or_mapping(value: object) -> str:
+    """The discriminator of a number and a number per profile."""
+    return "<mapping>" if isinstance(value, dict) else "<number>"
+
+
 def _not_blank(value: str) -> str:
     if not value.strip():
         raise mistake("must not be empty")

@@ -210,8 +210,10 @@ def test_anchors_and_merge_keys() -> None:
     assert (check(text, "region_emd").threshold, check(text, "region_emd").scope_given) == (2, True)
 
 
-def test_gates_are_kept() -> None:
-    assert load(case("emd: 1", more="gates:\n  - {mean: emd, max: 3}\n")).gates == [{"mean": "emd", "max": 3}]
+def test_gates_are_read() -> None:
+    (gate,) = load(case("emd: 1", more="gates:\n  - {metric: emd, statistic: mean, threshold: 3}\n")).gates
+    assert (gate.metric, gate.statistic, gate.threshold, gate.file) == ("emd", "mean", 3.0, NAME)
+    assert str(gate.position) == f"{NAME}:9:5"
 
 
 PROFILE = Profile(

@@ -20,6 +20,6 @@ def test_a_reader_that_has_seen_enough() -> None:
 
 def test_an_unknown_command_names_the_known_ones() -> None:
     process = subprocess.run([*EDITEVAL, "nonsense"], capture_output=True, text=True)
-    assert process.returncode == 2
+    assert process.returncode == 4
     assert "invalid choice: 'nonsense'" in process.stderr
     assert "schema" in process.stderr

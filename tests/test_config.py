@@ -196,10 +196,14 @@ def test_a_metric_that_the_profile_does_not_configure() -> None:
 
 
 def test_own_keys() -> None:
-    profile = load("profile: clip-b32\ngates:\n  - {metric: emd, mean: '${env:NAME:5}'}\n" + EMD)
+    gates = "gates:\n  - {metric: emd, statistic: mean, threshold: '${env:NAME:5}'}\n"
+    profile = load("profile: clip-b32\n" + gates + EMD)
     assert profile.name == "clip-b32"
-    assert profile.gates == [{"metric": "emd", "mean": "5"}]
-    assert load("_base_: {g: g.yaml}\ngates: ${g.gates}\n" + EMD, g="gates: [{max: 1.5}]").gates == [{"max": 1.5}]
+    assert [(gate.statistic, gate.threshold, gate.file) for gate in profile.gates] == [("mean", 5.0, None)]
+    base = "gates: [{statistic: pass_rate, threshold: 0.5}]"
+    (gate,) = load("_base_: {g: g.yaml}\ngates: ${g.gates}\n" + EMD, g=base).gates
+    assert gate.threshold == 0.5
+    assert gate.position.path.name == "g.yaml"
     assert load("profile: ${env:NAME:by-default}\n" + EMD).name == "by-default"
 
 

@@ -11,11 +11,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
     {"errors", "results"},
-    {"case_schema", "cases", "checks", "config", "device", "digests", "locations", "needs"}
-    | {"references", "regions", "registry", "validation", "yamlfile"},
+    {"case_schema", "cases", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
+    | {"references", "regions", "registry", "results_file", "validation", "yamlfile"},
     {"vision"},
-    {"scoring", "gates"},
-    {"plugin", "run", "hooks", "distribution", "collect", "selection", "progress", "cli", "reports"},
+    {"scoring", "gating"},
+    {"plugin", "run", "hooks", "distribution", "collect", "selection", "progress", "cli", "commands", "reports"},
 ]
 HEAVY = {"torch", "torchvision", "transformers", "segment_anything"}
 PLUGIN_MAY_IMPORT = {

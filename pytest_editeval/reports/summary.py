@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from pytest_editeval.reports.text import number
+from pytest_editeval.reports.text import number, table
 from pytest_editeval.results import (
     FEATURES_REMEMBERED,
     SCORES_COMPUTED,
@@ -24,14 +24,7 @@ def summary_lines(results: Sequence[CheckResult], counts: Mapping[str, int]) -> 
     for result in results:
         by_metric.setdefault(result.metric, []).append(result)
     rows = [HEADINGS, *(_row(metric, group) for metric, group in sorted(by_metric.items()))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column in (0, 1, len(HEADINGS) - 1) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    lines = table(rows, right=range(2, len(HEADINGS) - 1))
     reasons = Counter(result.reason for result in results if result.outcome is Outcome.SOFT_FAILURE)
     if reasons:
         counted = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common())

@@ -76,3 +76,15 @@ def _scope(scope: str | None, boxes: int) -> str:
 def _span(name: str, ends: Sequence[int]) -> str:
     first, last = ends
     return f"{name} {first}" if first == last else f"{name}s {first}-{last}"
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Rows of equal length as aligned lines; the columns named in `right` are aligned to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

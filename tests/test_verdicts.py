@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from pytest_editeval.gates import judge
+from pytest_editeval.gating.verdicts import judge
 from pytest_editeval.registry import BUILTIN_METRICS
 from pytest_editeval.results import Outcome, Reason, Score, SoftFailure
 
