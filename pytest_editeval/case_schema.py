@@ -35,7 +35,7 @@ from pytest_editeval.validation import (
 
 SCHEMA_PATH = Path(__file__).with_name("edit-cases.schema.json")
 FILE_KEYS = ("defaults", "cases", "gates")
-PLACEHOLDERS = ("id", "seed", "task", "file")
+PLACEHOLDERS = ("id", "seed", "task", "file", "path")
 ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 RESERVED_MARKERS = frozenset({"filterwarnings", "parametrize", "skip", "skipif", "usefixtures", "xfail"})
 
@@ -171,7 +171,7 @@ class CaseFields(Settings):
     )
     edited_pattern: PatternField | None = Field(
         None,
-        description="Where a candidate's directory holds the edit: {id}, {seed}, {task} and {file} are filled in; "
+        description="Where a candidate's directory holds the edit; {id}, {seed}, {task}, {file}, {path} are filled in; "
         "without an ending, .png, .jpg, .jpeg and .webp are looked for. {id} by default.",
     )
     repeat: RepeatFields | None = Field(

@@ -5,9 +5,11 @@ A gate is read and checked here; `pytest_editeval.gating` judges it.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationError
@@ -58,6 +60,27 @@ class Gate:
         """10.0 of ``p10``; `None` where the statistic is no percentile."""
         found = _PERCENTILE.fullmatch(self.statistic or "")
         return float(found[1]) if found else None
+
+    @property
+    def title(self) -> str:
+        """What reports call the gate: its name, else its statistic, metric and slice."""
+        if self.name is not None:
+            return self.name
+        words = [self.statistic or "", self.metric or "", f"versus {self.versus}" if self.versus else ""]
+        words += [f"by {self.by}" if self.by else "", *(f"{key}={value}" for key, value in self.where)]
+        return " ".join(word for word in words if word)
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data that `from_data` turns back into an equal gate."""
+        position = (str(self.position.path), self.position.line, self.position.column)
+        return {**dataclasses.asdict(self), "position": position}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Gate:
+        """The gate that `to_data` wrote."""
+        path, line, column = data["position"]
+        where = tuple((key, value) for key, value in data["where"])
+        return cls(**{**data, "where": where, "position": Position(Path(path), line, column)})
 
     def about(self, result: CheckResult) -> bool:
         """Whether the gate is about a check: controls, which are made to score badly, are never averaged."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_editeval.errors import EditEvalError, display_path
-from pytest_editeval.results import SCORES_COMPUTED
+from pytest_editeval.results import SCORES_COMPUTED, Outcome
 from pytest_editeval.run import EditRun
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class Explanation:
             writer.line(self.text)
 
 
+def explained(config: pytest.Config, text: str, message: str, place: str = "") -> Any:
+    """What stands on a report in a traceback's place; `--tb=line` prints the headline after it by itself."""
+    return Explanation(text, Headline(message, place), shown=config.getoption("tbstyle", "auto") != "line")
+
+
 class EditHooks:
     """Gathers what the run finds, and reports it."""
 
@@ -77,7 +82,7 @@ class EditHooks:
         self._mistakes += 1
         if not self.run.is_worker:
             text = str(report.longrepr)
-            report.longrepr = self._explained(text, text.split("\n", 1)[0])
+            report.longrepr = explained(self.run.config, text, text.split("\n", 1)[0])
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """A mistake in one edit case does not stop the others; any other collection error stops the run as ever."""
@@ -118,7 +123,7 @@ class EditHooks:
         from pytest_editeval.reports.header import header_lines
 
         lines = header_lines(self.run.profile, self.run.device, self.run.ray)
-        store = None if self._is_dry_run() else self.run.store
+        store = None if self.is_dry_run() else self.run.store
         if store is not None:
             lines.append(f"editeval: store {display_path(store.folder)} ({store.score_count()} scores)")
         return lines
@@ -152,15 +157,12 @@ class EditHooks:
             self._results.append(result)
             self._counts.update(getattr(report, "editeval_counts", {}))
             if isinstance(report.longrepr, str):
-                report.longrepr = self._explained(report.longrepr, headline(result), f"{result.file}:{result.line}")
+                place = f"{result.file}:{result.line}"
+                report.longrepr = explained(self.run.config, report.longrepr, headline(result), place)
                 self._failed.append(report)
         elif getattr(report, "editeval_explained", False):
             text = str(report.longrepr)
-            report.longrepr = self._explained(text, text.split("\n", 1)[0])
-
-    def _explained(self, text: str, message: str, place: str = "") -> Any:
-        # `--tb=line` prints the headline itself, after what this prints.
-        return Explanation(text, Headline(message, place), shown=self.run.config.getoption("tbstyle", "auto") != "line")
+            report.longrepr = explained(self.run.config, text, text.split("\n", 1)[0])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -177,11 +179,11 @@ class EditHooks:
         for report in self._failed:
             # The failures that are printed next are headed by this: a node id can be given to pytest again.
             report.location = (*report.location[:2], report.nodeid)
-        if self.run.results_path is not None and not self._is_dry_run():
+        if self.run.results_path is not None and not self.is_dry_run():
             from pytest_editeval.results_file import write_results
 
             try:
-                write_results(self.run.results_path, self._in_order())
+                write_results(self.run.results_path, self.in_order())
             except OSError as error:
                 # Raised here, it would take the summary and JUnit's file with it.
                 self._results_error = f"editeval: --editeval-results {self.run.results_path}: {error}"
@@ -202,7 +204,7 @@ class EditHooks:
             return
         if self._results_error is not None:
             terminalreporter.write_line(f"ERROR: {self._results_error}", red=True)
-        if not (self._results or self._checks) or self._is_dry_run():
+        if not (self._results or self._checks) or self.is_dry_run():
             return
         from pytest_editeval.reports.summary import summary_lines
 
@@ -220,22 +222,40 @@ class EditHooks:
         if self.run.results_path is not None and self._results_error is None:
             terminalreporter.write_line(f"results: {self.run.results_path} ({len(self._results)} rows)")
 
-    def _in_order(self) -> list[CheckResult]:
+    def in_order(self) -> list[CheckResult]:
         """The results as the checks were collected, whatever order xdist's workers finished in."""
         order = {nodeid: index for index, nodeid in enumerate(self._checks)}
         return sorted(self._results, key=lambda result: order.get(result.node_id, len(order)))
 
-    def _is_dry_run(self) -> bool:
+    def is_dry_run(self) -> bool:
         """Whether pytest was asked for something else than to run tests."""
         return any(self.run.config.getoption(name, None) for name in DRY_RUNS)
+
+    @property
+    def has_checks(self) -> bool:
+        """Whether checks of edit cases were selected."""
+        return bool(self._checks)
+
+    def anything_scored(self) -> bool:
+        """Whether a check that is no control has a score."""
+        return any(result.control is None and scored(result.outcome) for result in self._results)
+
+    def not_run(self) -> list[str]:
+        """The selected checks that have no result."""
+        known = {result.node_id for result in self._results}
+        return [nodeid for nodeid in self._checks if nodeid not in known]
 
     def _not_scored(self) -> list[str]:
         lines = []
         if self._mistakes:
             lines.append(f"not collected: {self._mistakes} × a mistake in a case file (listed above as errors)")
-        scored = {result.node_id for result in self._results}
-        missing = [nodeid for nodeid in self._checks if nodeid not in scored]
+        missing = self.not_run()
         if missing:
             shown = ", ".join(missing[:NAMES_SHOWN]) + (" ..." if len(missing) > NAMES_SHOWN else "")
             lines.append(f"not run: {len(missing)} of {len(self._checks)} checks: {shown}")
         return lines
+
+
+def scored(outcome: Outcome) -> bool:
+    """Whether a check that ended so has a score."""
+    return outcome in (Outcome.PASSED, Outcome.FAILED)

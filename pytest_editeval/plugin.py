@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_editeval.gate_hooks import GateHooks
+from pytest_editeval.gate_run import GATE_MODES
 from pytest_editeval.hooks import EditHooks
 from pytest_editeval.run import (
     CACHE_MODES,
@@ -25,9 +27,17 @@ from pytest_editeval.run import (
 )
 
 if TYPE_CHECKING:
+    from pytest_editeval.making import EditModel
     from pytest_editeval.scoring.engine import EditEval
     from pytest_editeval.vision.pipes import Pipe
     from pytest_editeval.vision.segmenter import SAMSegmenter
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """The hook `pytest_editeval_edit`."""
+    from pytest_editeval import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,6 +52,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--editeval-soft-failures",
         choices=SOFT_FAILURES,
         help="how a check whose metric could not be computed is reported (default: xfail)",
+    )
+    group.addoption(
+        "--editeval-candidate",
+        action="append",
+        metavar="NAME[=DIR]",
+        help="score a model's edits, DIR/<case id>.png; without DIR they are made in the run (repeatable)",
+    )
+    group.addoption("--editeval-edits", metavar="DIR", help="where edits that are made in the run are saved")
+    group.addoption(
+        "--editeval-gates",
+        choices=GATE_MODES,
+        help="auto (default) judges gates unless -k, --lf or a node id leaves checks out",
+    )
+    group.addoption("--editeval-baseline", metavar="FILE", help="scores of the last release, to compare with")
+    group.addoption(
+        "--editeval-noise", metavar="FILE", help="noise floor of `editeval noise`, to mark verdicts within it"
+    )
+    group.addoption(
+        "--editeval-allow-mismatch",
+        action="store_true",
+        help="compare with a baseline or noise floor of other models all the same",
     )
     group.addoption(
         "--editeval-cache",
@@ -70,6 +101,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("editeval_config", "default of --editeval-config, relative to the ini file")
     parser.addini("editeval_device", "default of --editeval-device", default="auto")
     parser.addini("editeval_results", "default of --editeval-results, relative to the ini file")
+    parser.addini("editeval_candidates", "default of --editeval-candidate, one a line", type="linelist", default=[])
+    parser.addini("editeval_edits", "default of --editeval-edits, relative to the ini file")
+    parser.addini("editeval_gates", "default of --editeval-gates", default="auto")
+    parser.addini("editeval_baseline", "default of --editeval-baseline, relative to the ini file")
+    parser.addini("editeval_noise", "default of --editeval-noise, relative to the ini file")
     parser.addini("editeval_cache", "default of --editeval-cache", default="readwrite")
     parser.addini("editeval_cache_dir", "default of --editeval-cache-dir, relative to the ini file")
     parser.addini("editeval_cache_size", "default of --editeval-cache-size", default="2GB")
@@ -94,7 +130,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the settings, so that a mistake in them stops the run before anything is collected."""
     run = EditRun(config)
     config.stash[RUN] = run
-    config.pluginmanager.register(EditHooks(run), "editeval-hooks")
+    hooks = EditHooks(run)
+    config.pluginmanager.register(hooks, "editeval-hooks")
+    config.pluginmanager.register(GateHooks(hooks), "editeval-gates")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -152,3 +190,13 @@ def dinov3_pipe(request: pytest.FixtureRequest) -> Pipe:
 def sam_segmenter(request: pytest.FixtureRequest) -> SAMSegmenter:
     """The profile's `SAMSegmenter`; weights are loaded when the first image is embedded."""
     return request.config.stash[RUN].pool.default_segmenter()
+
+
+@pytest.fixture(scope="session")
+def edit_model(request: pytest.FixtureRequest) -> EditModel:
+    """The editing model: ``edit_model(case=..., source=..., seed=..., candidate=...)`` gives a PIL image.
+
+    By default it asks the hook `pytest_editeval_edit`; a `conftest.py` may put a model in its place.
+    """
+    model: EditModel = request.config.hook.pytest_editeval_edit
+    return model

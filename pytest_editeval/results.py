@@ -160,6 +160,11 @@ class CheckResult:
         return self.baseline - self.score if self.higher_is_better else self.score - self.baseline
 
     @property
+    def exceeds_tolerance(self) -> bool:
+        """Whether the score is worse than the baseline's by more than the check tolerates."""
+        return self.tolerance is not None and self.worsening is not None and self.worsening > self.tolerance
+
+    @property
     def within_noise(self) -> bool:
         """Whether the margin is smaller than what harmless changes of the image do to the metric."""
         return self.noise is not None and self.margin is not None and abs(self.margin) < self.noise

@@ -6,6 +6,7 @@ The object lives in every process of a run; `pytest_editeval.hooks` gathers what
 from __future__ import annotations
 
 import re
+import tempfile
 from collections import Counter
 from fnmatch import fnmatch
 from functools import cached_property
@@ -16,10 +17,14 @@ import pytest
 
 from pytest_editeval.device import check_device
 from pytest_editeval.errors import EditEvalError
+from pytest_editeval.gate_run import GateRun, usage_error
 from pytest_editeval.progress import Progress
 
 if TYPE_CHECKING:
+    from pytest_editeval.candidates import Candidate, Edit, EditFinder
+    from pytest_editeval.checks import EditCase
     from pytest_editeval.config import Profile
+    from pytest_editeval.making import EditMaker
     from pytest_editeval.scoring.cluster.actors import Cluster
     from pytest_editeval.scoring.cluster.options import RayOptions
     from pytest_editeval.scoring.engine import EditEval
@@ -33,6 +38,7 @@ SOFT_FAILURES = ("xfail", "fail")
 CACHE_MODES = ("readwrite", "read", "off")
 DEFAULT_FILES = ["*.edit.yaml", "*.edit.yml"]
 KEEP_EDIT_FILES = "keep-edit-files"  # in the place of a mode of xdist, where none was given
+PATHS = ("config", "results", "cache_dir", "edits", "baseline", "noise")  # settings that are paths
 WHOLE_FILES = (KEEP_EDIT_FILES, "loadfile", "each")
 
 
@@ -43,36 +49,75 @@ class EditRun:
         self.config = config
         self.is_worker = hasattr(config, "workerinput")
         self._workerinput: dict[str, Any] = getattr(config, "workerinput", {})
-        self.soft_failures = self._setting("soft_failures") or "xfail"
-        self.device = self._setting("device") or "auto"
-        self.cache_mode = self._setting("cache") or "readwrite"
-        self.cache_dir = self._setting("cache_dir")
+        self.soft_failures = self.setting("soft_failures") or "xfail"
+        self.device = self.setting("device") or "auto"
+        self.cache_mode = self.setting("cache") or "readwrite"
+        self.cache_dir = self.setting("cache_dir")
         self.progress = Progress(config)
         self.editeval: EditEval | None = None  # once a test has asked for it
         self.marks: set[str] = set()  # tasks and tags that pytest was told of
         self._selection: Selection | None = None
         self._counted: Counter[str] = Counter()
         self._patterns = config.getini("editeval_files")
-        self._config_path = self._setting("config")
-        results_path = self._setting("results")
+        self._config_path = self.setting("config")
+        results_path = self.setting("results")
         self.results_path = Path(results_path) if results_path else None
+        self.finder: EditFinder | None = None
         try:
-            self.cache_bytes = parse_size("editeval_cache_size", self._setting("cache_size") or "2GB")
-            self.memory_bytes = parse_size("editeval_memory", self._setting("memory") or "2GB")
-            self.batch_size = parse_batch_size(self._setting("batch_size") or "auto")
+            self.gating = GateRun(self)
+            self.candidates = self._candidates()
+            self.cache_bytes = parse_size("editeval_cache_size", self.setting("cache_size") or "2GB")
+            self.memory_bytes = parse_size("editeval_memory", self.setting("memory") or "2GB")
+            self.batch_size = parse_batch_size(self.setting("batch_size") or "auto")
             self.ray = self._ray_options()
             self._check_settings()
+            self.gating.check_files()
         except EditEvalError as error:
-            raise pytest.UsageError(f"editeval: {error}") from None
+            raise usage_error(error) from None
 
-    def _setting(self, name: str) -> str | None:
+    def setting(self, name: str) -> str | None:
         """The option, else the ini setting, whose relative paths are relative to the ini file."""
         value = self.config.getoption(f"editeval_{name}")
         if value is None:
             value = self.config.getini(f"editeval_{name}") or None
-            if value and name in ("config", "results", "cache_dir") and self.config.inipath is not None:
+            if value and name in PATHS and self.config.inipath is not None:
                 value = self.config.inipath.parent / value
         return None if value is None else str(value)
+
+    def _candidates(self) -> tuple[Candidate, ...]:
+        given, directory = self.config.getoption("editeval_candidate"), self.config.invocation_params.dir
+        if not given:
+            given = self.config.getini("editeval_candidates")
+            directory = self.config.inipath.parent if self.config.inipath is not None else directory
+        if not given:
+            return ()
+        from pytest_editeval.candidates import read_candidates
+
+        return read_candidates(given, directory)
+
+    def edits(self, case: EditCase, candidate: Candidate | None) -> tuple[Edit, ...]:
+        """The edits of a case. Raises a `CaseError`."""
+        if self.finder is None:
+            from pytest_editeval.candidates import EditFinder
+
+            self.finder = EditFinder(self.config.rootpath)
+        return self.finder.edits(case, candidate)
+
+    @cached_property
+    def maker(self) -> EditMaker:
+        """What makes edits in the run: beside the results file, else in pytest's cache directory."""
+        from pytest_editeval.making import EditMaker
+
+        folder = self.setting("edits")
+        if folder is not None:
+            path = Path(folder)
+        elif self.results_path is not None:
+            path = self.results_path.with_name(f"{self.results_path.stem}.edits")
+        elif hasattr(self.config, "cache"):
+            path = self.config.cache.mkdir("editeval-edits")
+        else:
+            path = Path(tempfile.mkdtemp(prefix="editeval-edits-"))
+        return EditMaker(path.absolute(), self.config.rootpath)
 
     def _check_settings(self) -> None:
         check_device(self.device)
@@ -90,14 +135,14 @@ class EditRun:
             _ = self.profile
 
     def _ray_options(self) -> RayOptions | None:
-        address = self._setting("ray")
+        address = self.setting("ray")
         if address is None:
             return None
         if self.is_worker or self.config.getoption("dist", "no") != "no":
             raise EditEvalError("--editeval-ray has actors of its own: leave out -n, or --editeval-ray")
         from pytest_editeval.scoring.cluster.options import RayOptions
 
-        actors, gpus, images = (self._setting(f"ray_{name}") for name in ("actors", "gpus", "images"))
+        actors, gpus, images = (self.setting(f"ray_{name}") for name in ("actors", "gpus", "images"))
         return RayOptions.read(address, actors, gpus, images, self.device)
 
     @cached_property

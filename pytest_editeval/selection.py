@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_editeval.collect import CheckItem
+    from pytest_editeval.item import CheckItem
     from pytest_editeval.locations import Location
 
 
@@ -27,7 +27,7 @@ class Selection:
         self._by_image: defaultdict[Location, list[CheckItem]] = defaultdict(list)
         for item in items:
             if getattr(item, "uses_objects", False):
-                for location in {item.case.source, item.case.edited}:  # type: ignore[attr-defined]
+                for location in item.locations:  # type: ignore[attr-defined]
                     self._by_image[location].append(item)  # type: ignore[arg-type]
 
     def following(self, item: CheckItem) -> Iterator[CheckItem]:

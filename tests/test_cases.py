@@ -213,7 +213,7 @@ def test_anchors_and_merge_keys() -> None:
 def test_gates_are_read() -> None:
     (gate,) = load(case("emd: 1", more="gates:\n  - {metric: emd, statistic: mean, threshold: 3}\n")).gates
     assert (gate.metric, gate.statistic, gate.threshold, gate.file) == ("emd", "mean", 3.0, NAME)
-    assert str(gate.position) == f"{NAME}:9:5"
+    assert str(gate.position) == f"{NAME}:10:5"
 
 
 PROFILE = Profile(
@@ -281,9 +281,9 @@ def test_threshold_for() -> None:
 
 ID = "must be made of letters, digits, '_', '-' and '.' (first a letter, digit or '_'), found"
 MARKER = "must be a name of letters, digits and '_' (it becomes a pytest marker), found"
-PATCH_KEYS = "known: coords, expect, patch_mask_threshold, scope, threshold"
-OBJECT_KEYS = "known: bg_color, coords, expect, pairs, scope, threshold"
-CASE_KEYS = "known: coords, edited, expect, id, instruction, metrics, source, tags, task"
+PATCH_KEYS = "known: coords, expect, patch_mask_threshold, scope, threshold, tolerance"
+OBJECT_KEYS = "known: bg_color, coords, expect, pairs, scope, threshold, tolerance"
+CASE_KEYS = "known: controls, coords, edited, edited_pattern, expect, id, instruction, metrics, repeat, source, tags, task"
 HEAD = "cases:\n  - id: c\n    instruction: i\n    source: a\n    edited: b\n    metrics: {emd: 1}\n"
 S = "sam_clip_cls_sim: {threshold: 1, "
 BAD_CHECKS = {
@@ -291,6 +291,7 @@ BAD_CHECKS = {
     "metric is a number": ("7: 1", "8:7: the metric 7 in case 'c' must be text\n  quote it"),
     "metric is empty": ("emd:", "8:7: metric 'emd' in case 'c' has no threshold\n  write 'emd: NUMBER' or 'emd: {threshold: NUMBER}'"),
     "no threshold": ("emd: {scope: null}", "8:7: metric 'emd' in case 'c' has no threshold"),
+    "tolerance": ("emd: {threshold: 1, tolerance: -1}", "8:38: 'metrics.emd.tolerance' in case 'c' must be at least 0, found -1"),
     "text": ("emd: high", "8:12: 'metrics.emd' in case 'c' must be a number or a mapping, found 'high'"),
     "quoted": ("emd: '1'", "8:12: 'metrics.emd' in case 'c' must be a number or a mapping, found '1'"),
     "truth": ("emd: true", "8:12: 'metrics.emd' in case 'c' must be a number, found true"),
@@ -367,7 +368,13 @@ BAD_CASES = {
     "URL of a query": (HEAD.replace("source: a", "source: https://?a=/b"), "4:13: 'source' in case 'c' must name a file after 'https://'"),
     "URL with a control character": (HEAD.replace("source: a", 'source: "s3://b/a\\t.png"'), "4:13: 'source' in case 'c' must not hold control characters"),
     "source with a NUL": (HEAD.replace("source: a", 'source: "a\\0"'), "4:13: 'source' in case 'c' must not hold control characters"),
-    "no edited": (HEAD.replace("edited: b\n    ", ""), "2:5: 'edited' in case 'c' is missing"),
+    "seed without repeat": (HEAD.replace("edited: b", "edited: b{seed}"), "5:13: 'edited' in case 'c' has {seed}, but the case has no 'repeat'"),
+    "repeat without seed": (HEAD + "    repeat: {pass: 4, of: 5}", "5:13: 'edited' in case 'c' needs {seed}, because of 'repeat'"),
+    "repeat of too few": (HEAD + "    repeat: {pass: 6, of: 5}", "7:13: 'repeat' in case 'c' asks for 6 of 5 edits to pass"),
+    "repeat without pass": (HEAD + "    repeat: {of: 5}", "7:5: 'repeat.pass' in case 'c' is missing"),
+    "seeds of repeat": (HEAD + "    repeat: {pass: 1, of: 2, seeds: [1, 1]}", "7:13: 'repeat' in case 'c' must have 2 different 'seeds', found 1"),
+    "placeholder": (HEAD + "    edited_pattern: 'a/{name}.png'", "7:21: 'edited_pattern' in case 'c' has the unknown placeholder {name}; known: {id}, {seed}, {task}, {file}, {path}"),
+    "controls": (HEAD + "    controls: always", "7:15: 'controls' in case 'c' must be 'auto' or 'off', found 'always'"),
     "no metrics": (HEAD.replace("    metrics: {emd: 1}\n", ""), f"2:5: no metrics in case 'c'\n  {KNOWN}"),
     "empty metrics": (HEAD.replace("{emd: 1}", "{}"), f"6:5: no metrics in case 'c'\n  {KNOWN}"),
     "metrics are a list": (HEAD.replace("{emd: 1}", "[emd]"), "6:14: 'metrics' in case 'c' must be a mapping, found a list"),
@@ -415,7 +422,7 @@ BAD_FILES = {
     "unknown key": (HEAD + "default: {}", "7:1: unknown key 'default'; did you mean 'defaults'?\n  known: cases, defaults, gates"),
     "key is a number": (HEAD + "1: {}", "7:1: unknown key 1\n  known: cases, defaults, gates"),
     "defaults are a list": (HEAD + "defaults: []", "7:11: defaults must be a mapping, found a list"),
-    "defaults with an id": (HEAD + "defaults: {id: a}", "7:12: unknown key 'id' in defaults\n  known: coords, edited, expect, instruction"),
+    "defaults with an id": (HEAD + "defaults: {id: a}", "7:12: unknown key 'id' in defaults\n  known: controls, coords, edited, edited_pattern, expect, instruction"),
     "metric in defaults": (HEAD + "defaults: {metrics: {emdd: 1}}", "7:22: unknown metric 'emdd' in defaults; did you mean 'emd'?"),
     "threshold in defaults": (HEAD + "defaults: {metrics: {emd: {threshold: [1]}}}", "7:39: 'metrics.emd.threshold' in defaults must be a number"),
     "empty metric in defaults": (HEAD + "defaults: {metrics: {emd: null}}", "7:27: metric 'emd' in defaults is empty"),
@@ -484,7 +491,7 @@ def test_schema() -> None:
 
 
 # What a JSON Schema cannot know, or JSON cannot say.
-BEYOND_SCHEMA = ("inverted", "empty box", "infinity", "nan", "inf", "NUL", "instruction", "no source", "no edited", "metrics", "no threshold", "metric is empty", "coords and pairs", "underscore", "keyword", "line break", "pair's box", "is a number", "is nothing", "task", "URL")  # fmt: skip
+BEYOND_SCHEMA = ("inverted", "empty box", "infinity", "nan", "inf", "NUL", "instruction", "no source", "seed", "repeat of", "placeholder", "metrics", "no threshold", "metric is empty", "coords and pairs", "underscore", "keyword", "line break", "pair's box", "is a number", "is nothing", "task", "URL")  # fmt: skip
 
 
 @pytest.mark.parametrize(

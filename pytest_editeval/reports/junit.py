@@ -17,6 +17,8 @@ def case_properties(result: CheckResult) -> list[tuple[str, str]]:
     values = {
         "metric": result.metric,
         "case": result.case,
+        "candidate": result.candidate,
+        "control": result.control,
         "profile": result.profile,
         "score": result.score,
         "threshold": result.threshold,
@@ -25,6 +27,13 @@ def case_properties(result: CheckResult) -> list[tuple[str, str]]:
         "expect": result.expect,
         "outcome": result.outcome,
         "reason": result.reason,
+        "quota": f"{result.quota} of {len(result.repeats)}" if result.repeats else None,
+        "scores": ", ".join(str(repeat.score) for repeat in result.repeats) or None,
+        "covered_by": result.covered_by,
+        "baseline": result.baseline,
+        "worsening": result.worsening,
+        "noise": result.noise,
+        "within_noise": result.within_noise or None,
         "fingerprint": result.fingerprint,
     }
     return [(name, str(value)) for name, value in values.items() if value is not None]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from pytest_editeval.candidates import DESTROYED
 from pytest_editeval.reports.text import number, table
 from pytest_editeval.results import (
     FEATURES_REMEMBERED,
@@ -15,23 +16,62 @@ from pytest_editeval.results import (
     Outcome,
 )
 
+NAMES_SHOWN = 5
 HEADINGS = ("metric", "", "checks", "pass", "fail", "soft", "error", "median", "worst (case)")
 
 
 def summary_lines(results: Sequence[CheckResult], counts: Mapping[str, int]) -> list[str]:
-    """The section "edit scores", without its title."""
+    """The section "edit scores", without its title. Controls are counted by themselves."""
+    controls = [result for result in results if result.control is not None]
+    results = [result for result in results if result.control is None]
     by_metric: dict[str, list[CheckResult]] = {}
     for result in results:
-        by_metric.setdefault(result.metric, []).append(result)
+        name = f"{result.metric}[{result.candidate}]" if result.candidate else result.metric
+        by_metric.setdefault(name, []).append(result)
     rows = [HEADINGS, *(_row(metric, group) for metric, group in sorted(by_metric.items()))]
     lines = table(rows, right=range(2, len(HEADINGS) - 1))
     reasons = Counter(result.reason for result in results if result.outcome is Outcome.SOFT_FAILURE)
     if reasons:
         counted = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
         lines.append(f"soft failures: {counted}   (details: -rx)")
+    lines += [line for line in (_covered(results), _baseline(results), _noise(results), _controls(controls)) if line]
     if counts:
         lines.append(_work(counts))
     return lines
+
+
+def _covered(results: Sequence[CheckResult]) -> str | None:
+    covered = Counter(result.covered_by for result in results if result.covered_by is not None)
+    named = ", ".join(f"{count} × {gate}" for gate, count in covered.most_common())
+    return f"below their threshold, which a gate decides: {named}" if covered else None
+
+
+def _baseline(results: Sequence[CheckResult]) -> str | None:
+    changes = [result.worsening for result in results if result.worsening is not None]
+    if not changes:
+        return None
+    worse, better = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
+    line = f"against the baseline: {better} better, {worse} worse, {len(changes) - worse - better} equal"
+    missing = len(results) - len(changes)
+    return line + (f", {missing} not comparable" if missing else "")
+
+
+def _noise(results: Sequence[CheckResult]) -> str | None:
+    within = [result for result in results if result.within_noise]
+    named = ", ".join(result.node_id.split("::", 1)[1] for result in within[:NAMES_SHOWN])
+    more = " ..." if len(within) > NAMES_SHOWN else ""
+    return f"verdicts within noise: {len(within)} of {len(results)}: {named}{more}" if within else None
+
+
+def _controls(controls: Sequence[CheckResult]) -> str | None:
+    if not controls:
+        return None
+    soft = sum(result.outcome is Outcome.SOFT_FAILURE for result in controls)
+    toothless = [result for result in controls if result.outcome is Outcome.FAILED]
+    named = ", ".join(result.key.split("::", 1)[1] for result in toothless[:NAMES_SHOWN])
+    found = f"{len(toothless)} thresholds are passed by {DESTROYED}: {named}" if toothless else "all thresholds hold"
+    untold = f", {soft} soft failures" if soft else ""
+    return f"controls: {len(controls) - soft} scored{untold}; {found}   (editeval lint)"
 
 
 def _work(counts: Mapping[str, int]) -> str:

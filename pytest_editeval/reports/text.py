@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_editeval.results import CheckResult, Outcome
+from pytest_editeval.results import CheckResult, Outcome, Repeat
 
 
 def number(value: float, beside: float | None = None) -> str:
@@ -29,14 +29,29 @@ def headline(result: CheckResult) -> str:
     if result.expect == "fail":
         caught = "catches this control" if result.outcome is Outcome.PASSED else "does not catch this control"
         return f"{result.metric} = {score} {caught} (threshold {sign} {threshold}, {direction})"
+    which = f" ({_nth_best(result.quota)} of {len(result.repeats)})" if result.quota and result.repeats else ""
+    if result.margin >= 0 and result.exceeds_tolerance:
+        return f"{result.metric} = {score}{which}   {_versus_baseline(result)}"
     how = "misses" if result.margin < 0 else "clears"
-    by = number(abs(result.margin))
-    return f"{result.metric} = {score}   must be {sign} {threshold}   ({direction})   {how} by {by}"
+    by = number(abs(result.margin)) + (", within noise" if result.within_noise else "")
+    return f"{result.metric} = {score}{which}   must be {sign} {threshold}   ({direction})   {how} by {by}"
+
+
+def _nth_best(rank: int) -> str:
+    ending = "th" if rank % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(rank % 10, "th")
+    return "best" if rank == 1 else f"{rank}{ending} best"
+
+
+def _versus_baseline(result: CheckResult) -> str:
+    worse = result.worsening or 0.0
+    how = f"{'worse' if worse > 0 else 'better'} by {number(abs(worse))}" if worse else "unchanged"
+    tolerated = f"   (tolerance {number(result.tolerance)})" if result.tolerance is not None else ""
+    return f"baseline {number(result.baseline or 0.0)}: {how}{tolerated}"
 
 
 def explanation(result: CheckResult) -> str:
     """What a failing check prints: case and score, where the cost arose, both images, where it is written."""
-    lines = [result.instruction.strip(), headline(result), *_where(result)]
+    lines = [result.instruction.strip(), headline(result), *_where(result), *_beside(result)]
     if result.expect == "fail":
         lines.append(
             "expect: fail marks an edit that this metric must catch; the threshold is too lenient, or the edit fine"
@@ -46,7 +61,8 @@ def explanation(result: CheckResult) -> str:
         ("edited", result.edited, result.edited_size),
     ):
         lines.append(f"{name}  {path}" + (f"   {size[0]}×{size[1]}" if size else ""))
-    lines.append(f"{result.file}:{result.line} · profile {result.profile} · device {result.device}")
+    candidate = f" · candidate {result.candidate}" if result.candidate else ""
+    lines.append(f"{result.file}:{result.line}{candidate} · profile {result.profile} · device {result.device}")
     return "\n".join(f"  {line}" for line in lines)
 
 
@@ -65,6 +81,25 @@ def _where(result: CheckResult) -> list[str]:
     if len(details.get("pairs", ())) > 1:
         lines.append("pairs: " + ", ".join(number(value) for value in details["pairs"]))
     return lines
+
+
+def _beside(result: CheckResult) -> list[str]:
+    """Its other edits, the baseline, the noise."""
+    lines = []
+    if result.repeats:
+        passed = sum(repeat.outcome is Outcome.PASSED for repeat in result.repeats)
+        each = (f"seed {repeat.seed} {_one(repeat)}" for repeat in result.repeats)
+        lines.append(f"edits: {passed} of {len(result.repeats)} pass, {result.quota} have to: {', '.join(each)}")
+    if result.worsening is not None and (result.margin is None or result.margin < 0):
+        lines.append(_versus_baseline(result))
+    if result.within_noise and result.noise is not None:
+        lines.append(f"within noise: harmless changes of the image move {result.metric} by {number(result.noise)}")
+    return lines
+
+
+def _one(repeat: Repeat) -> str:
+    score = number(repeat.score) if repeat.score is not None and repeat.reason is None else str(repeat.reason)
+    return f"{score} ({repeat.outcome})"
 
 
 def _scope(scope: str | None, boxes: int) -> str:

@@ -1,0 +1,157 @@
+"""The hooks that judge a run's gates once its checks have ended, and report each like a test."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_editeval.errors import EditEvalError
+from pytest_editeval.gate_run import usage_error
+from pytest_editeval.hooks import EditHooks, explained
+from pytest_editeval.results import GATE_FAILED, NOTHING_SCORED
+
+if TYPE_CHECKING:
+    from pytest_editeval.results import GateResult
+
+NOT_JUDGED = "gates: not judged"
+
+
+class GateHooks:
+    """Judges gates in the process that gathers results: a plain run's, or xdist's controller."""
+
+    def __init__(self, checks: EditHooks) -> None:
+        self.run = checks.run
+        self.checks = checks
+        self.results: list[GateResult] = []
+        self._failed = 0
+        self._ended = False
+        self._error: str | None = None
+        self._narrowed: str | None = None
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Count, because a run that leaves checks out does not judge a suite."""
+        self.run.gating.deselected += sum(self.run.is_edit_node(item.nodeid) for item in items)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What a worker collected of gates; the controller collects nothing itself."""
+        found = getattr(node, "workeroutput", {}).get("editeval_gates")
+        if found is not None:
+            from pytest_editeval.gate_rules import Gate
+
+            gates, self._narrowed = found
+            for path, data in gates.items():
+                self.run.gating.of_files[path] = tuple(Gate.from_data(gate) for gate in data)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Refuse a baseline of other checkpoints before the first check, and judge after the last."""
+        if self.run.is_worker or self.checks.is_dry_run():
+            return (yield)
+        if self.checks.has_checks or self.run.config.getoption("dist", "no") != "no":
+            try:
+                self.run.gating.check_models()
+            except EditEvalError as error:
+                raise usage_error(error) from None
+        result = yield
+        self._ended = True
+        if self.checks.has_checks:
+            self._judge(session)
+        return result
+
+    def _judge(self, session: pytest.Session) -> None:
+        gating = self.run.gating
+        self._narrowed = self._narrowed or gating.narrowed
+        if gating.mode == "off" or (gating.mode == "auto" and self._narrowed):
+            return
+        from pytest_editeval.gating.evaluate import judge_gates
+
+        results = self.checks.in_order()
+        reference = gating.reference_scores(results)
+        try:
+            self.results = judge_gates(gating.gates, results, self.run.profile.name, reference, self.checks.not_run())
+        except EditEvalError as error:  # a gate that has no threshold for this profile
+            self._error = str(error)
+            session.testsfailed += 1
+            return
+        for gate in self.results:
+            self._report(gate, session)
+
+    def _report(self, gate: GateResult, session: pytest.Session) -> None:
+        """What pytest is told of a test: start, three reports, end."""
+        from pytest_editeval.reports.gates import gate_explanation, gate_message, gate_properties
+
+        hook = self.run.config.hook
+        path, _, name = gate.node_id.partition("::")
+        line = int(gate.place.split(":")[-2]) - 1 if gate.place else 0
+        location = (path, line, name.replace("::", "."))
+        self._failed += not gate.passed
+        session.testscollected += 1
+        hook.pytest_runtest_logstart(nodeid=gate.node_id, location=location)
+        for when in ("setup", "call", "teardown"):
+            report = pytest.TestReport(
+                nodeid=gate.node_id,
+                location=location,
+                keywords={"gates": 1},
+                outcome="passed" if gate.passed or when != "call" else "failed",
+                longrepr=None,
+                when=when,
+                user_properties=gate_properties(gate),
+            )
+            if report.failed:
+                report.longrepr = explained(self.run.config, gate_explanation(gate), gate_message(gate), gate.place)
+            hook.pytest_runtest_logreport(report=report)
+        hook.pytest_runtest_logfinish(nodeid=gate.node_id, location=location)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Give a gate that failed, and a run in which nothing was scored, an exit status of their own."""
+        if self.run.is_worker:
+            gating = self.run.gating
+            data = {path: [gate.to_data() for gate in gates] for path, gates in gating.of_files.items()}
+            self.run.config.workeroutput["editeval_gates"] = (data, gating.narrowed)  # type: ignore[attr-defined]
+            return
+        if self.checks.is_dry_run() or not self.checks.has_checks:
+            return
+        gate_failures = self._failed + (self._error is not None)
+        only_gates = session.exitstatus == pytest.ExitCode.TESTS_FAILED and session.testsfailed == gate_failures
+        if session.exitstatus != pytest.ExitCode.OK and not only_gates:
+            return
+        if not self.checks.anything_scored():
+            session.exitstatus = NOTHING_SCORED
+        elif gate_failures:
+            session.exitstatus = GATE_FAILED
+
+    # Last of this package's sections, so that the verdict stands at the end.
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The section "gates", or why there is none."""
+        if self.run.is_worker or self.checks.is_dry_run() or not self.checks.has_checks:
+            return
+        write = terminalreporter.write_line
+        if self.results:
+            from pytest_editeval.reports.gates import gate_lines
+
+            terminalreporter.write_sep("─", "gates")
+            for line in gate_lines(self.results):
+                write(line, red=line.startswith(("FAIL", "release gate: FAILED")))
+        if self._error is not None:
+            write(f"ERROR: {self._error}", red=True)
+        if why := self._why_not():
+            write(f"{NOT_JUDGED}: {why}", yellow=True)
+        if not self.checks.anything_scored():
+            write("nothing was scored: no check has a score, so this run says nothing", red=True)
+
+    def _why_not(self) -> str | None:
+        gating = self.run.gating
+        if self.results or self._error is not None or not gating.gates:
+            return None
+        if gating.mode == "off":
+            return "--editeval-gates off"
+        if not self._ended:
+            return "the run stopped early"
+        return (
+            f"{self._narrowed} leaves checks out (--editeval-gates on judges what is left)" if self._narrowed else None
+        )

@@ -1,0 +1,352 @@
+"""A check as a pytest item: one case, of one candidate, and one metric."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_editeval.candidates import CONTROLS, DESTROYED, Candidate, Edit
+from pytest_editeval.cases import CheckSpec, EditCase, ResolvedCheck
+from pytest_editeval.digests import package_versions
+from pytest_editeval.errors import EditEvalError, ImageError, display_path
+from pytest_editeval.locations import Location, display
+from pytest_editeval.registry import PIPES, get_metric
+from pytest_editeval.reports.junit import case_properties
+from pytest_editeval.reports.text import explanation, headline
+from pytest_editeval.results import CheckResult, Outcome, Repeat, Score
+from pytest_editeval.run import RUN
+
+if TYPE_CHECKING:
+    from pytest_editeval.collect import EditCaseNode
+    from pytest_editeval.needs import ImageRef
+    from pytest_editeval.scoring.ahead import Fixture, Promise, Upcoming, Wanted
+    from pytest_editeval.scoring.engine import EditEval
+    from pytest_editeval.vision.pipes import Pipe
+
+
+class CheckFailedError(AssertionError):
+    """A score on the wrong side of its threshold."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Whose edits of a case are scored: a candidate's, a control's, or, with neither, the case's own."""
+
+    candidate: Candidate | None = None
+    control: str | None = None
+
+    def name(self, case: EditCase) -> str:
+        """The name of the case's node."""
+        label = self.control or (self.candidate.name if self.candidate else None)
+        return f"{case.id}[{label}]" if label else case.id
+
+
+def variants(case: EditCase, candidates: Sequence[Candidate]) -> Iterator[Variant]:
+    """The candidates, and the controls where the case asks for them; a case that is a control itself has none."""
+    yield from (Variant(candidate) for candidate in candidates or (None,))
+    if case.controls and case.expect == "pass":
+        yield from (Variant(control=control) for control in CONTROLS)
+
+
+@cache
+def _test_function(fixtures: tuple[str, ...]) -> Callable[..., None]:
+    """What pytest calls for a check that uses these fixtures."""
+
+    @pytest.mark.usefixtures(*fixtures)
+    def score(editeval: EditEval, request: pytest.FixtureRequest) -> None:
+        request.node.score(editeval, request)
+
+    return score
+
+
+class CheckItem(pytest.Function):
+    """A check. `edits` are the images it scores, one unless the case has a `repeat`."""
+
+    case: EditCase
+    variant: Variant
+    check: CheckSpec
+    resolved: ResolvedCheck
+    edits: tuple[Edit, ...]
+    counts: dict[str, int]
+    uses_objects: bool
+    _wanted: tuple[Pipe, str | None, dict[Location, Wanted]] | None
+    _own_properties: list[tuple[str, object]]
+
+    @classmethod
+    def of(
+        cls,
+        parent: EditCaseNode,
+        known: dict[tuple[str, ...], Any],
+        check: CheckSpec,
+        resolved: ResolvedCheck,
+        edits: tuple[Edit, ...],
+    ) -> CheckItem:
+        """The item; the fixtures it uses are those that its metric needs.
+
+        `known` is what pytest found out of them for other checks of the file.
+        """
+        spec = get_metric(check.metric)
+        made = any(edit.location is None and edit.problem is None for edit in edits)
+        fixtures = (
+            PIPES[spec.pipe_name].fixture,
+            *((PIPES["sam-pipe"].fixture,) if spec.inputs == "objects" else ()),
+            *(("edit_model",) if made else ()),
+        )
+        # What pytest finds out about the fixtures is the same for all checks of a file that use them, as it is for the
+        # parameters of a test; finding it out takes longer than the rest of an item.
+        item: CheckItem = cls.from_parent(
+            parent, name=check.metric, callobj=_test_function(fixtures), fixtureinfo=known.get(fixtures)
+        )
+        known.setdefault(fixtures, getattr(item, "_fixtureinfo", None))
+        item.case, item.variant, item.check, item.resolved = parent.case, parent.variant, check, resolved
+        item.edits, item.counts = edits, {}
+        item.uses_objects = spec.inputs == "objects"
+        item._wanted = None
+        item._own_properties = list(item.user_properties)
+        return item
+
+    @property
+    def cannot_be_made(self) -> bool:
+        """Whether there is no edit, no candidate, and nothing that could make one."""
+        if self.variant != Variant() or "edit_model" not in self.fixturenames:
+            return False
+        if self.config.hook.pytest_editeval_edit.get_hookimpls():
+            return False
+        # The plugin's own fixture, which asks the hook, and none in its place.
+        found = getattr(getattr(self, "_fixtureinfo", None), "name2fixturedefs", {})
+        return len(found.get("edit_model", ())) == 1
+
+    @property
+    def locations(self) -> set[Location]:
+        """Of its images, as far as they are there."""
+        return {self.case.source, *(edit.location for edit in self.edits if edit.location is not None)}
+
+    @cached_property
+    def result(self) -> CheckResult:
+        """Before anything was measured an error, until a score takes its place; collection alone does not make it."""
+        run, spec, case = self.config.stash[RUN], get_metric(self.check.metric), self.case
+        return CheckResult(
+            node_id=self.nodeid,
+            file=display_path(case.path),
+            line=self.check.position.line,
+            case=case.id,
+            candidate=self.variant.candidate.name if self.variant.candidate else None,
+            control=self.variant.control,
+            metric=spec.name,
+            metric_version=spec.version,
+            instruction=case.instruction,
+            task=case.task,
+            tags=case.tags,
+            source=display(case.source),
+            edited=self._shown(self.edits[0]),
+            source_size=None,
+            edited_size=None,
+            source_digest=None,
+            edited_digest=None,
+            scope=self.resolved.scope,
+            coords=self.resolved.coords,
+            parameters=self.resolved.parameters,
+            expect="fail" if self.variant.control == DESTROYED else self.check.expect,
+            threshold=self.resolved.threshold,
+            higher_is_better=spec.higher_is_better,
+            score=None,
+            margin=None,
+            outcome=Outcome.ERROR,
+            reason=None,
+            detail=None,
+            quota=case.repeat.quota if case.repeat and not self.variant.control else None,
+            repeats=(),
+            covered_by=None,
+            baseline=None,
+            tolerance=self.check.tolerance,
+            noise=None,
+            profile=run.profile.name,
+            fingerprint=None,
+            device=run.device,
+            versions=package_versions(),
+            duration=0.0,
+        )
+
+    def score(self, editeval: EditEval, request: pytest.FixtureRequest) -> None:
+        """Score, judge, and end as pytest ends: return, fail, or xfail with the soft failure's reason."""
+        started = time.perf_counter()
+        run, spec = self.config.stash[RUN], get_metric(self.check.metric)
+        pipe = editeval.pipe_for(spec, request.getfixturevalue)
+        fingerprint = editeval.fingerprint(pipe, spec)
+        try:
+            self._make(editeval, request)
+            scores = [self._scored(editeval, pipe, request, edit) for edit in self.edits]
+        finally:
+            self._wanted = None
+            self.counts = run.new_counts()
+        result = replace(self.result, fingerprint=fingerprint, device=pipe.device, outcome=Outcome.PASSED)
+        self.result = self._judged(result, scores, time.perf_counter() - started)
+        if self.result.outcome is Outcome.SOFT_FAILURE:
+            if run.soft_failures == "xfail":
+                # Does nothing under --runxfail, and the check fails below.
+                pytest.xfail(f"{self.result.reason}: {self.result.detail}")
+            raise CheckFailedError(explanation(self.result))
+        if self.result.outcome is Outcome.FAILED:
+            if self.result.control is not None:
+                pytest.xfail(f"toothless threshold: {headline(self.result)}")
+            if self.result.covered_by is not None:
+                pytest.xfail(f"covered by gate {self.result.covered_by}: {headline(self.result)}")
+            raise CheckFailedError(explanation(self.result))
+
+    def _judged(
+        self, result: CheckResult, scores: Sequence[tuple[Score, ImageRef, ImageRef]], duration: float
+    ) -> CheckResult:
+        gating = self.config.stash[RUN].gating
+        repeats = tuple(
+            Repeat(
+                seed=edit.seed,
+                edited=self._shown(edit),
+                score=score.value,
+                margin=None,
+                outcome=Outcome.PASSED,
+                reason=str(score.soft_failure.reason) if score.soft_failure else None,
+                detail=score.soft_failure.detail if score.soft_failure else None,
+                edited_digest=edited.digest,
+            )
+            for edit, (score, _, edited) in zip(self.edits, scores, strict=True)
+        )
+        score, source, edited = scores[0]
+        result = replace(
+            result,
+            source_size=source.size,
+            source_digest=source.digest,
+            edited_size=edited.size,
+            edited_digest=edited.digest,
+            score=score.value,
+            reason=repeats[0].reason,
+            detail=repeats[0].detail,
+            repeats=repeats if result.quota is not None else (),
+            details=dict(score.details),
+            duration=duration,
+        )
+        result = gating.held_against_all(result)
+        if result.repeats:
+            decides = next(i for i, repeat in enumerate(repeats) if repeat.edited == result.edited)
+            score, _, edited = scores[decides]
+            result = replace(result, edited_size=edited.size, details=dict(score.details))
+        return result
+
+    def _make(self, editeval: EditEval, request: pytest.FixtureRequest) -> None:
+        """Have the edits made that are not there yet; another check of the case may have done so."""
+        maker = self.config.stash[RUN].maker if "edit_model" in self.fixturenames else None
+        for index, edit in enumerate(self.edits):
+            if edit.problem is not None:
+                raise ImageError(f"{self.case.position}: edited {edit.problem}")
+            if edit.location is None and maker is not None:
+                candidate = self.result.candidate
+                model = request.getfixturevalue("edit_model")
+                made = maker.make(
+                    self.case, candidate, edit.seed, model, lambda place: editeval.files.load(place).pixels
+                )
+                done = replace(edit, location=made)
+                self.edits = (*self.edits[:index], done, *self.edits[index + 1 :])
+        if maker is not None:
+            self.result = replace(self.result, edited=self._shown(self.edits[0]))
+
+    def _scored(
+        self, editeval: EditEval, pipe: Pipe, request: pytest.FixtureRequest, edit: Edit
+    ) -> tuple[Score, ImageRef, ImageRef]:
+        promise = self._promise(editeval, pipe, request, edit)
+        source, edited = self._opened(promise.source, "source"), self._opened(promise.edited, "edited")
+        self.result = replace(
+            self.result,
+            source_size=source.size,
+            source_digest=source.digest,
+            edited_size=edited.size,
+            edited_digest=edited.digest,
+        )
+        score = self.config.stash[RUN].progress.wait(promise.score, editeval)
+        editeval.count(promise.remembered.is_set())
+        return score, source, edited
+
+    def wanted(self, editeval: EditEval, pipe: Pipe, edit: Edit) -> Wanted | None:
+        """What this check asks for, of a pipe as `EditEval.pipe_for` gives it; `None` while there is no edit."""
+        from pytest_editeval.scoring.ahead import UNOPENED, Wanted
+
+        location = edit.location or self._made(edit)
+        if location is None:
+            return None
+        segmenter = pipe.sam_block.key if self.uses_objects and pipe.sam_block else None
+        if self._wanted is None or self._wanted[:2] != (pipe, segmenter):
+            self._wanted = (pipe, segmenter, {})
+        known = self._wanted[2]
+        if location not in known:
+            spec, resolved = get_metric(self.check.metric), self.resolved
+            options = (resolved.coords, resolved.scope, resolved.patch_mask_threshold, resolved.bg_color)
+            request = editeval.request(pipe, spec, UNOPENED, UNOPENED, *options)
+            known[location] = Wanted(request, self.case.source, location)
+        return known[location]
+
+    def _made(self, edit: Edit) -> Location | None:
+        if edit.problem is not None or "edit_model" not in self.fixturenames:
+            return None
+        candidate = self.variant.candidate.name if self.variant.candidate else None
+        return self.config.stash[RUN].maker.known(self.case, candidate, edit.seed)
+
+    def _promise(self, editeval: EditEval, pipe: Pipe, request: pytest.FixtureRequest, edit: Edit) -> Promise:
+        selection = self.config.stash[RUN].selection(self.session)
+        rest = self.edits[self.edits.index(edit) + 1 :]
+
+        def following() -> Iterator[Upcoming]:
+            yield from (partial(self.foreseen, editeval, other) for other in rest)
+            for item in selection.following(self):
+                yield from (partial(item.foreseen, editeval, other) for other in item.edits)
+
+        def sharing(location: Location) -> Iterator[Upcoming]:
+            for item in selection.sharing(self, location):
+                yield from (partial(item.foreseen, editeval, other) for other in item.edits)
+
+        wanted = self.wanted(editeval, pipe, edit)
+        if wanted is None:
+            raise ImageError(f"{self.case.position}: edited image of case {self.case.id!r} was not made")
+        return editeval.ahead.ask(wanted, request.getfixturevalue, following, sharing)
+
+    def foreseen(self, editeval: EditEval, edit: Edit, fixture: Fixture) -> Wanted | None:
+        """What this check will ask for, as far as another's fixtures tell; whatever fails, it will meet itself."""
+        try:
+            return self.wanted(editeval, editeval.pipe_for(get_metric(self.check.metric), fixture), edit)
+        except (Exception, pytest.skip.Exception, pytest.fail.Exception, pytest.xfail.Exception):
+            return None
+
+    def _opened(self, image: Future[ImageRef], key: str) -> ImageRef:
+        position = self.case.source_position if key == "source" else self.case.edited_position
+        try:
+            return image.result()
+        except ImageError as error:
+            raise ImageError(f"{position}: {key} {error}") from None
+
+    def _shown(self, edit: Edit) -> str:
+        return display(edit.location) if edit.location is not None else ""
+
+    def attach_result(self, report: pytest.TestReport, error: BaseException | None) -> None:
+        """Put the result on the report of the call, or of a setup that failed, as plain data."""
+        if report.when != "call" and not (report.when == "setup" and report.failed):
+            return
+        if isinstance(error, Exception) and self.result.outcome is Outcome.ERROR:
+            self.result = replace(self.result, detail=str(error) or repr(error))
+        report.editeval_result = self.result.to_data()  # type: ignore[attr-defined]
+        report.editeval_counts = self.counts  # type: ignore[attr-defined]
+        # On the item, because JUnit takes them from the teardown's report.
+        self.user_properties = [*self._own_properties, *case_properties(self.result)]
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
+        """A failing check explains itself; only a fault of ours or of another plugin shows a traceback."""
+        if isinstance(excinfo.value, CheckFailedError | EditEvalError):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """File, line (from 0) and name, as pytest and JUnit show them."""
+        return self.path, self.check.position.line - 1, self.nodeid.split("::", 1)[1].replace("::", ".")
