@@ -39,11 +39,11 @@ def judge_repeats(
     """
     verdicts = [judge(score, threshold, higher_is_better, expect) for score in scores]
     soft = [index for index, verdict in enumerate(verdicts) if verdict.outcome is Outcome.SOFT_FAILURE]
-    sign = 1 if expect == "pass" else -1
+    sign = 1 if higher_is_better == (expect == "pass") else -1
 
     def goodness(index: int) -> float:
-        distance = verdicts[index].margin
-        return -math.inf if distance is None or math.isnan(distance) else sign * distance
+        value = scores[index].value
+        return -math.inf if value is None or math.isnan(value) else sign * value
 
     scored = sorted((index for index in range(len(scores)) if index not in soft), key=goodness, reverse=True)
     passed = sum(verdict.outcome is Outcome.PASSED for verdict in verdicts)
