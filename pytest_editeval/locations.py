@@ -1,4 +1,4 @@
-"""Where an image is: a path, or a URL that fsspec reads."""
+"""Where an image is: a path, a URL that fsspec reads, or what is derived from such a one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
+from pytest_editeval.derived import Derived
 from pytest_editeval.errors import ImageError, display_path, unknown
 
-Location = Path | str
-"""A `str` is always a URL."""
+Stored = Path | str
+"""A file; a `str` is always a URL."""
+
+Location = Stored | Derived
 
 REASON_LENGTH = 200
 MESSAGE_LENGTH = 4000  # of a message that is looked at: a backend may pass on a whole page
@@ -32,20 +35,27 @@ def is_url(text: str) -> bool:
     return _SCHEME.match(text) is not None
 
 
-def locate(text: str, directory: Path) -> Location:
+def locate(text: str, directory: Path) -> Stored:
     """A URL as it is written; anything else is a path, relative to `directory`."""
     return text if is_url(text) else directory / text
 
 
 def display(location: Location) -> str:
     """`location` as a user would write it, without a URL's user, password and values of the query."""
+    if isinstance(location, Derived):
+        return f"{location.recipe} {display(location.base)}"
     if isinstance(location, Path):
         return display_path(location)
     return "::".join(_public(url) for url in _LINK.split(location))
 
 
 def stamp(location: Location) -> tuple[int, ...] | None:
-    """Numbers that change when a local file does; `None` for a URL, and for what is not there."""
+    """Numbers that change when a local file does; `None` for a URL, and for what is not there.
+
+    A derived image changes with its base.
+    """
+    if isinstance(location, Derived):
+        return stamp(location.base)
     if isinstance(location, str):
         return None
     try:
@@ -55,7 +65,7 @@ def stamp(location: Location) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def read_bytes(location: Location, limit: int | None = None) -> bytes:
+def read_bytes(location: Stored, limit: int | None = None) -> bytes:
     """The whole file; an `ImageError` when it cannot be read, or has more than `limit` bytes."""
     try:
         data = _read_url(location, limit) if isinstance(location, str) else _read_path(location, limit)
@@ -99,7 +109,7 @@ def _read_url(url: str, limit: int | None) -> bytes:
         return bytes(system.cat_file(path))
 
 
-def _cannot_read(location: Location, reason: str) -> ImageError:
+def _cannot_read(location: Stored, reason: str) -> ImageError:
     return ImageError(f"cannot read image {display(location)}: {reason}")
 
 
@@ -110,7 +120,7 @@ def _missing_package(error: ImportError, scheme: str) -> str:
     return _line(f"{error} ({cause})" if cause else str(error))
 
 
-def _reason(error: Exception, location: Location) -> str:
+def _reason(error: Exception, location: Stored) -> str:
     """What an exception says, in one line and without what `display` leaves out."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return error.strerror  # the file is named already

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
     {"errors", "results"},
     {"case_schema", "cases", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
+    | {"candidates", "controls", "derived", "suites"}
     | {"references", "regions", "registry", "results_file", "validation", "yamlfile"},
     {"vision"},
     {"scoring", "gating"},

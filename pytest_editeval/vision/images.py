@@ -6,6 +6,7 @@ import hashlib
 import io
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Protocol
@@ -16,13 +17,15 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pytest_editeval.derived import Derived
 from pytest_editeval.digests import digest_of, own_code
 from pytest_editeval.errors import ImageError
 from pytest_editeval.locations import Location, display, locate, read_bytes, stamp
 from pytest_editeval.needs import ImageRef
 from pytest_editeval.registry import WHITE
+from pytest_editeval.vision.derive import derive
 
-ImageLike = Image.Image | NDArray[np.uint8] | str | Path
+ImageLike = Image.Image | NDArray[np.uint8] | str | Path | Derived
 
 MAX_PIXELS = 178_956_970
 """Larger images are refused before they are decoded; Pillow's own limit against decompression bombs."""
@@ -77,11 +80,14 @@ class ImageFiles:
         self._lock = Lock()
 
     def load(self, image: ImageLike) -> LoadedImage:
-        """Open a path or URL, or take an image that is already in memory; `ImageError` when that cannot be done."""
-        if not isinstance(image, str | Path):
+        """Open a path or URL, derive an image from one, or take an image that is already in memory.
+
+        `ImageError` when that cannot be done.
+        """
+        if not isinstance(image, str | Path | Derived):
             return loaded(to_rgb(image))
-        location = image if isinstance(image, Path) else locate(image, Path())
-        key = (str(location), stamp(location))
+        location = locate(image, Path()) if isinstance(image, str) else image
+        key = (location, stamp(location))
         with self._lock:
             opened = self._open.get(key)
             known = self._known.get(key)
@@ -93,12 +99,12 @@ class ImageFiles:
         return opened
 
     def _read(self, location: Location, key: tuple[object, ...]) -> LoadedImage:
-        data = read_bytes(location)
-        digest = hashlib.sha256(data).hexdigest()
-        record = digest_of({"file": digest, "pillow": PIL.__version__, "code": own_code()})
+        digest, pixels = self._origin(location)
+        made_by = {"recipe": repr(location.recipe)} if isinstance(location, Derived) else {}
+        record = digest_of({"file": digest, **made_by, "pillow": PIL.__version__, "code": own_code()})
         ref = self._records.load_image(record) if self._records else None
         if ref is None:
-            opened = loaded(decode(data, display(location)), location)
+            opened = loaded(pixels(), location)
             ref = opened.ref
             if self._records:
                 self._records.save_image(record, ref)
@@ -109,15 +115,22 @@ class ImageFiles:
                 self._known[key] = (digest, ref)
         return opened
 
-    @staticmethod
-    def _open_known(location: Location, digest: str, ref: ImageRef) -> LoadedImage:
+    def _open_known(self, location: Location, digest: str, ref: ImageRef) -> LoadedImage:
         def load() -> Image.Image:
-            data = read_bytes(location)
-            if hashlib.sha256(data).hexdigest() != digest:
+            now, pixels = self._origin(location)
+            if now != digest:
                 raise ImageError(f"{display(location)} was changed while the run was using it; run again")
-            return decode(data, display(location))
+            return pixels()
 
         return LoadedImage(ref, load, location)
+
+    def _origin(self, location: Location) -> tuple[str, Callable[[], Image.Image]]:
+        """The digest of what the pixels come from, a file's bytes or a derived image's base, and what makes them."""
+        if isinstance(location, Derived):
+            base = self.load(location.base)
+            return base.ref.digest, partial(_derived, base, location)
+        data = read_bytes(location)
+        return hashlib.sha256(data).hexdigest(), partial(decode, data, display(location))
 
 
 _files = ImageFiles()
@@ -136,10 +149,27 @@ def loaded(pixels: Image.Image, location: Location | None = None) -> LoadedImage
 
 def rgb_pixels(image: ImageLike) -> Image.Image:
     """The pixels alone, for who does not need the digest."""
+    if isinstance(image, Derived):
+        return load_image(image).pixels
     if not isinstance(image, str | Path):
         return to_rgb(image)
     location = image if isinstance(image, Path) else locate(image, Path())
     return decode(read_bytes(location), display(location))
+
+
+def file_of(image: LoadedImage) -> bytes:
+    """The image as a file: PPM, which is nothing but the pixels."""
+    data = io.BytesIO()
+    image.pixels.save(data, "PPM")
+    return data.getvalue()
+
+
+def _derived(base: LoadedImage, location: Derived) -> Image.Image:
+    try:
+        return derive(base.ref, base.pixels, location.recipe)
+    except ImageError as error:
+        name = display(location.base)
+        raise error if name in str(error) else ImageError(f"cannot make {display(location)}: {error}") from None
 
 
 def decode(data: bytes, name: str) -> Image.Image:

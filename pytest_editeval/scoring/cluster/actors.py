@@ -7,9 +7,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
+from pytest_editeval.derived import Derived
 from pytest_editeval.digests import own_code, versions
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.locations import read_bytes
@@ -200,10 +202,13 @@ class Cluster:
         """The image's bytes, in the object store until the task is done; or where the actor finds them."""
         data = picture.data
         if data is None:
-            if picture.location is None or isinstance(picture.location, str) or self.options.images == "paths":
+            location = picture.location
+            if location is None or isinstance(location, str):
+                return picture
+            if isinstance(location, Path) and self.options.images == "paths":
                 return picture
             try:
-                data = read_bytes(picture.location)
+                data = _made(location) if isinstance(location, Derived) else read_bytes(location)
             except Exception as error:
                 return replace(picture, error=error)
         return replace(picture, data=self._ray.put(data))
@@ -222,6 +227,12 @@ class RayActor:
     def stop(self) -> None:
         """See `Actor.stop`."""
         self._cluster.kill(self._handle)
+
+
+def _made(location: Derived) -> bytes:
+    from pytest_editeval.vision.images import file_of, load_image
+
+    return file_of(load_image(location))
 
 
 def _check_same(node: Node) -> None:

@@ -31,7 +31,7 @@ class Model:
 class Picture:
     """Where an actor has an image from: `data` (a file's bytes, or Ray's reference to them), else `location`.
 
-    `error` is why the run could not read it.
+    A derived image is made in the run, and travels as `data`. `error` is why the run could not read it.
     """
 
     name: str

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +106,7 @@ def _open(ref: ImageRef, picture: Picture) -> Image.Image:
     if picture.data is not None:
         image = decode(_fetched(picture.data), picture.name)
         problem = "was changed while the run was using it; run again"
-    elif picture.location is not None:
+    elif isinstance(picture.location, Path | str):
         try:
             image = decode(read_bytes(picture.location), picture.name)
         except ImageError as error:

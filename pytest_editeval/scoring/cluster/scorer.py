@@ -5,7 +5,6 @@ The windows, the remembered scores and pytest stay in this process, which import
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -143,9 +142,9 @@ class RemoteScorer:
     def _picture(self, image: LoadedImage) -> Picture:
         location = image.location
         if location is None:
-            data = io.BytesIO()
-            image.pixels.save(data, "PPM")
-            return Picture("image", data=data.getvalue())
+            from pytest_editeval.vision.images import file_of
+
+            return Picture("image", data=file_of(image))
         return Picture(display(location), location.absolute() if isinstance(location, Path) else location)
 
     def _heard(self, reply: Reply) -> None:
