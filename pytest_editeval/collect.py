@@ -9,6 +9,7 @@ import pytest
 
 from pytest_editeval.candidates import SEED, Edit
 from pytest_editeval.cases import BrokenCase, BrokenCheck, EditCase, ResolvedCheck, load_cases, resolve_check
+from pytest_editeval.controls import controls
 from pytest_editeval.errors import CaseError, EditEvalError, LocatedError, display_path
 from pytest_editeval.item import CheckItem, Variant, variants
 from pytest_editeval.run import RUN
@@ -82,15 +83,15 @@ class EditCaseNode(CaseCollector):
             if item.cannot_be_made:
                 message = f"'edited' in case {self.case.id!r} is missing"
                 cure = "or give --editeval-candidate NAME=DIR, or a model: pytest_editeval_edit"
-                yield Broken.from_parent(self, name="edited", errors=(CaseError(self.case.edited_position, message, cure),))
+                yield Broken.from_parent(
+                    self, name="edited", errors=(CaseError(self.case.edited_position, message, cure),)
+                )
                 return
             yield item
 
 
 def control_edits(node: EditCaseNode, resolved: ResolvedCheck) -> tuple[Edit, ...]:
     """The edited image of a control, which depends on the region that the check looks at."""
-    from pytest_editeval.derived import controls
-
     return (Edit(SEED, controls(node.case, resolved)[str(node.variant.control)]),)
 
 

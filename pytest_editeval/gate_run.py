@@ -100,7 +100,7 @@ class GateRun:
     def narrowed(self) -> str | None:
         """The option that makes this a look at some checks, by which no suite can be judged."""
         config = self.run.config
-        if any("::" in str(argument) for argument in config.args):
+        if self.run.asked or any("::" in str(argument) for argument in config.args):
             return "a node id"
         names = [name for name in NARROWING if config.getoption(name, None)]
         shown = {"keyword": "-k", "lf": "--lf", "stepwise": "--sw", "deselect": "--deselect"}

@@ -84,6 +84,12 @@ class EditHooks:
             text = str(report.longrepr)
             report.longrepr = explained(self.run.config, text, text.split("\n", 1)[0])
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave what the command line names of candidates' checks."""
+        if self.run.asked is not None:
+            self.run.asked.select(items)
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """A mistake in one edit case does not stop the others; any other collection error stops the run as ever."""
         self._note_checks([item.nodeid for item in session.items])
@@ -148,6 +154,8 @@ class EditHooks:
         """Gather (not in a worker: its reports are gathered by the controller)."""
         if self.run.is_worker:
             return
+        if self.run.is_edit_node(report.nodeid):
+            self._repair_id(report)
         data = report.__dict__.pop("editeval_result", None)  # pytest keeps every report to the end of the run
         if data is not None:
             from pytest_editeval.reports.text import headline
@@ -163,6 +171,20 @@ class EditHooks:
         elif getattr(report, "editeval_explained", False):
             text = str(report.longrepr)
             report.longrepr = explained(self.run.config, text, text.split("\n", 1)[0])
+
+    def _repair_id(self, report: pytest.TestReport) -> None:
+        """From 9.2 on, pytest reads ``a::red[v2]::emd`` as a test of the name ``a::red``, in JUnit and from workers."""
+        known = getattr(report, "id", None)
+        path, *names = report.nodeid.split("::")
+        if "]::" not in report.nodeid or known is None:
+            return
+        report._id = type(known)(path=path, names=tuple(names))
+        for plugin in self.run.config.pluginmanager.get_plugins():
+            if hasattr(plugin, "node_reporter") and hasattr(plugin, "add_global_property"):
+                attributes = plugin.node_reporter(report)
+                classes = (*filter(None, (getattr(plugin, "prefix", None),)), path.replace("/", "."), *names[:-1])
+                attributes.add_attribute("classname", ".".join(classes))
+                attributes.add_attribute("name", names[-1])
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_editeval.arguments import NodeIdArguments
 from pytest_editeval.device import check_device
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.gate_run import GateRun, usage_error
@@ -60,6 +61,9 @@ class EditRun:
         self._counted: Counter[str] = Counter()
         self._patterns = config.getini("editeval_files")
         self._config_path = self.setting("config")
+        # xdist's controller passes the arguments on as they are.
+        collects = self.is_worker or config.getoption("dist", "no") == "no"
+        self.asked = NodeIdArguments(config, self.is_edit_file) if collects else None
         results_path = self.setting("results")
         self.results_path = Path(results_path) if results_path else None
         self.finder: EditFinder | None = None

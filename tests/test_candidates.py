@@ -128,7 +128,9 @@ VALUES = st.one_of(st.none(), st.floats(-2, 2), st.just(math.nan))
 
 
 @given(st.lists(VALUES, min_size=1, max_size=6), st.data(), st.booleans(), st.sampled_from(["pass", "fail"]))
-def test_a_quota_is_the_verdict_of_counting(values: list[float | None], data: st.DataObject, higher: bool, expect: str) -> None:  # fmt: skip
+def test_a_quota_is_the_verdict_of_counting(
+    values: list[float | None], data: st.DataObject, higher: bool, expect: str
+) -> None:
     """Passed when enough pass; failed when, even if every soft failure had passed, not enough would."""
     quota = data.draw(st.integers(1, len(values)))
     scores = [Score("m", value, SOFT if value is None else None) for value in values]

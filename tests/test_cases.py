@@ -283,7 +283,9 @@ ID = "must be made of letters, digits, '_', '-' and '.' (first a letter, digit o
 MARKER = "must be a name of letters, digits and '_' (it becomes a pytest marker), found"
 PATCH_KEYS = "known: coords, expect, patch_mask_threshold, scope, threshold, tolerance"
 OBJECT_KEYS = "known: bg_color, coords, expect, pairs, scope, threshold, tolerance"
-CASE_KEYS = "known: controls, coords, edited, edited_pattern, expect, id, instruction, metrics, repeat, source, tags, task"
+CASE_KEYS = (
+    "known: controls, coords, edited, edited_pattern, expect, id, instruction, metrics, repeat, source, tags, task"
+)
 HEAD = "cases:\n  - id: c\n    instruction: i\n    source: a\n    edited: b\n    metrics: {emd: 1}\n"
 S = "sam_clip_cls_sim: {threshold: 1, "
 BAD_CHECKS = {

@@ -16,13 +16,17 @@ LAYERS = [
     | {"references", "regions", "registry", "results_file", "validation", "yamlfile"},
     {"vision"},
     {"scoring", "gating"},
-    {"plugin", "run", "hooks", "distribution", "collect", "selection", "progress", "cli", "commands", "reports"},
+    {"plugin", "run", "hooks", "hookspecs", "gate_run", "gate_hooks", "arguments", "distribution", "collect", "item"}
+    | {"making", "selection", "progress", "cli", "commands", "reports"},
 ]
 HEAVY = {"torch", "torchvision", "transformers", "segment_anything"}
 PLUGIN_MAY_IMPORT = {
     "pytest",
     "pytest_editeval.run",
     "pytest_editeval.hooks",
+    "pytest_editeval.arguments",
+    "pytest_editeval.gate_hooks",
+    "pytest_editeval.gate_run",
     "pytest_editeval.progress",
     "pytest_editeval.device",
     "pytest_editeval.errors",
@@ -79,7 +83,9 @@ def test_nothing_but_vision_imports_vision_at_the_top(path: Path) -> None:
     assert not [name for name in imports(path, top_only=True) if name.startswith("pytest_editeval.vision")]
 
 
-@pytest.mark.parametrize("name", ["plugin", "run", "hooks", "progress", "device", "errors", "results"])
+@pytest.mark.parametrize(
+    "name", ["plugin", "run", "arguments", "hooks", "gate_hooks", "gate_run", "progress", "device", "errors", "results"]
+)
 def test_what_every_pytest_run_loads_is_light(name: str) -> None:
     import sys
 
