@@ -62,7 +62,7 @@ def pairs_of(
 def _others(
     gate: Gate, groups: Groups, baseline: Mapping[str, float | None] | None, keys: set[str]
 ) -> tuple[Mapping[str, _Other], Sequence[CheckResult], str | None]:
-    """What there is to compare with by key, the other candidate's checks that have no partner, and why there is none."""
+    """What there is to compare with by key, the other candidate's checks without a partner, and why there is none."""
     if gate.versus == BASELINE:
         if baseline is None:
             return {}, (), NEEDS_BASELINE

@@ -19,7 +19,7 @@ from pytest_editeval.gating.groups import (
     why_none,
 )
 from pytest_editeval.gating.slices import judge_slice
-from pytest_editeval.gating.words import higher_is_better, many, rule, slugs
+from pytest_editeval.gating.words import higher_is_better, rule, slugs
 from pytest_editeval.results import CheckResult, GateResult, GateSlice
 
 SOFT_FAILURE_BUDGET = 0.2

@@ -41,7 +41,7 @@ def judged_candidates(gate: Gate, groups: Groups) -> list[str | None]:
     concerned = {candidate for candidate, checks in groups.items() if any(map(gate.about, checks))}
     names: list[str | None] = [candidate for candidate in groups if candidate is not None]
     if concerned == {None}:
-        names = [None]
+        names = [None, *(name for name in names if not groups[name])]
     elif None in concerned or not names:
         names.append(None)
     return [name for name in names if gate.versus is None or name != gate.versus]

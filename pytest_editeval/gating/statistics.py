@@ -18,7 +18,7 @@ SEED = 20260101
 """Of the bootstrap: fixed, so that the same scores have the same bound."""
 
 BCA_UP_TO = 1000
-"""Scores up to which the bootstrap is corrected: the jackknife costs their square, and gains less the more there are."""
+"""Scores up to which the bootstrap is corrected: the jackknife costs their square, and gains ever less."""
 
 _BATCH = 1_000_000  # values of the bootstrap in memory at a time
 _TIE = 1e-9
