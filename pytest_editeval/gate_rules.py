@@ -17,11 +17,11 @@ from pytest_editeval.registry import metrics
 from pytest_editeval.results import CheckResult
 from pytest_editeval.validation import (
     Line,
-    Number,
     Settings,
     describe,
     dotted,
     mistake,
+    no_boolean,
     number_or_mapping,
     problems,
     unknown_within,
@@ -96,11 +96,13 @@ def number_for(value: float | Mapping[str, float] | None, gate: Gate, profile: s
     return value
 
 
+# Not strict: a reference in a configuration (`${env:NAME:5}`) gives text.
+GateNumber = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(no_boolean)]
 GateNumbers = Annotated[
-    Annotated[Number, Tag("<number>")] | Annotated[dict[str, Number], Field(min_length=1), Tag("<mapping>")],
+    Annotated[GateNumber, Tag("<number>")] | Annotated[dict[str, GateNumber], Field(min_length=1), Tag("<mapping>")],
     Discriminator(number_or_mapping),
 ]
-Confidence = Annotated[Number, Field(ge=0.5, lt=1)]
+Confidence = Annotated[float, Field(ge=0.5, lt=1), BeforeValidator(no_boolean)]
 
 
 def _statistic(value: str) -> str:
