@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases test lint types check bench bench-large clean
+.PHONY: help cases test lint types check bench bench-large gate-simulation clean
 
 help:  ## Show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
@@ -43,6 +43,9 @@ bench: $(STAMP)  ## Speed and memory as ratios (DEVICE=cuda for a GPU); the last
 bench-large: $(STAMP)  ## The same on networks of published sizes, and on 100,000 cases
 	$(BIN)/python benchmarks/scoring.py --device $(DEVICE) --profile base --sources 2 --edits 3
 	$(BIN)/python benchmarks/collection.py --repeat 1 --large 100000
+
+gate-simulation: $(STAMP)  ## How often a comparing gate alarms in vain, and how often it sees an effect
+	$(BIN)/python benchmarks/gate_simulation.py $(ARGS)
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

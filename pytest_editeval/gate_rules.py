@@ -14,10 +14,20 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, ValidationError
 
-from pytest_editeval.errors import LocatedError, Position, display_path, known_names, unknown
+from pytest_editeval.errors import LocatedError, Position, display_path, known_names
 from pytest_editeval.registry import metrics
 from pytest_editeval.results import CheckResult
-from pytest_editeval.validation import Line, Settings, describe, mistake, no_boolean, number_or_mapping, problems
+from pytest_editeval.validation import (
+    Line,
+    Settings,
+    describe,
+    dotted,
+    mistake,
+    no_boolean,
+    number_or_mapping,
+    problems,
+    unknown_within,
+)
 from pytest_editeval.yamlfile import DataPath
 
 SCORE_STATISTICS = ("mean", "median", "min", "max")
@@ -28,7 +38,6 @@ SLICES = ("task", "tag", "metric", "file", "scope")
 WHERE = (*SLICES, "candidate", "case")
 
 _PERCENTILE = re.compile(r"p(100|\d{1,2}(?:\.\d+)?)")
-_STATISTICS = (*SCORE_STATISTICS, "p10", *RATES)
 
 Slice = Literal["task", "tag", "metric", "file", "scope"]
 Mistake = TypeVar("Mistake", bound=LocatedError)
@@ -54,21 +63,6 @@ class Gate:
     name: str | None
     file: str | None
     position: Position
-
-    @property
-    def percentile(self) -> float | None:
-        """10.0 of ``p10``; `None` where the statistic is no percentile."""
-        found = _PERCENTILE.fullmatch(self.statistic or "")
-        return float(found[1]) if found else None
-
-    @property
-    def title(self) -> str:
-        """What reports call the gate: its name, else its statistic, metric and slice."""
-        if self.name is not None:
-            return self.name
-        words = [self.statistic or "", self.metric or "", f"versus {self.versus}" if self.versus else ""]
-        words += [f"by {self.by}" if self.by else "", *(f"{key}={value}" for key, value in self.where)]
-        return " ".join(word for word in words if word)
 
     def to_data(self) -> dict[str, Any]:
         """Plain data that `from_data` turns back into an equal gate."""
@@ -116,6 +110,7 @@ def number_for(value: float | Mapping[str, float] | None, gate: Gate, profile: s
     return value
 
 
+# Not strict: a reference in a configuration (`${env:NAME:5}`) gives text.
 GateNumber = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(no_boolean)]
 GateNumbers = Annotated[
     Annotated[GateNumber, Tag("<number>")] | Annotated[dict[str, GateNumber], Field(min_length=1), Tag("<mapping>")],
@@ -127,7 +122,8 @@ Confidence = Annotated[float, Field(ge=0.5, lt=1), BeforeValidator(no_boolean)]
 def _statistic(value: str) -> str:
     if value in (*SCORE_STATISTICS, *RATES) or _PERCENTILE.fullmatch(value):
         return value
-    raise mistake(f"is an {unknown('statistic', value, _STATISTICS)}; known: {', '.join(_STATISTICS)} (any pNN)")
+    known = ", ".join((*SCORE_STATISTICS, "a percentile such as p10", PASS_RATE))
+    raise mistake(f"must be {known} or {SOFT_FAILURE_RATE}, found {describe(value)}")
 
 
 def _plain_text(value: object) -> object:
@@ -210,14 +206,7 @@ def _mistakes(
             yield error(place((index, *problem.path), problem.on_key), problem.message, problem.hint)
         return
 
-    def wrong(key: str, message: str, hint: str | None = None, on_key: bool = False) -> Mistake:
-        return error(place((index, key), on_key), message + context, hint)
-
-    if fields.metric is not None and fields.metric not in metrics():
-        yield wrong("metric", unknown("metric", fields.metric, metrics()), known_names(metrics()))
-    for key in fields.where or {}:
-        if key not in WHERE:
-            yield error(place((index, "where", key), True), unknown("key", key, WHERE) + context, known_names(WHERE))
+    yield from _unknown_names(fields, index, place, error)
     if (fields.statistic is None) == (fields.versus is None):
         found = "has both 'statistic' and 'versus'" if fields.statistic else "needs a 'statistic' or a 'versus'"
         yield error(place((index,), False), f"gates[{index}] {found}", "keep one" if fields.statistic else None)
@@ -226,16 +215,52 @@ def _mistakes(
         what = f"the {fields.statistic}" if fields.statistic else "a comparison"
         yield error(place((index,), False), f"{what}{context} needs a 'metric'", known_names(metrics()))
     if fields.versus is not None and fields.threshold is not None:
-        yield wrong("threshold", "'threshold' goes with a statistic", "write 'no_worse_than'", on_key=True)
+        message = f"'threshold'{context} goes with a 'statistic'"
+        yield error(place((index, "threshold"), True), message, "write 'no_worse_than'")
     if fields.statistic is not None and fields.no_worse_than is not None:
-        yield wrong("no_worse_than", "'no_worse_than' goes with 'versus'", "write 'threshold'", on_key=True)
+        message = f"'no_worse_than'{context} goes with 'versus'"
+        yield error(place((index, "no_worse_than"), True), message, "write 'threshold'")
     if fields.statistic is not None and fields.threshold is None:
         yield error(place((index,), False), f"gates[{index}] has no 'threshold'")
-    if fields.statistic in RATES and fields.threshold is not None:
-        numbers = fields.threshold.values() if isinstance(fields.threshold, dict) else (fields.threshold,)
-        if any(not 0 <= number <= 1 for number in numbers):
-            yield wrong("threshold", "the threshold of a rate must be from 0 to 1")
-    if fields.versus is not None and fields.no_worse_than is not None:
-        worst = fields.no_worse_than
-        if any(number < 0 for number in (worst.values() if isinstance(worst, dict) else (worst,))):
-            yield wrong("no_worse_than", "'no_worse_than' must be at least 0")
+    if fields.confidence is not None and fields.statistic is not None and _is_extreme(fields.statistic):
+        message = f"'confidence'{context} does not go with {fields.statistic!r}: a sample does not bound the extremes"
+        yield error(place((index, "confidence"), True), message, "remove it, or write a percentile such as p5 or p95")
+    if fields.versus not in (None, BASELINE) and (fields.where or {}).get("candidate") == fields.versus:
+        message = f"gates[{index}] compares candidate {fields.versus!r} with itself"
+        yield error(place((index, "where", "candidate"), False), message)
+    if fields.statistic in RATES:
+        for path, number in _numbers("threshold", fields.threshold):
+            if not 0 <= number <= 1:
+                message = f"{dotted(path)}{context} must be from 0 to 1 for a rate, found {number:g}"
+                yield error(place((index, *path), False), message)
+    for path, number in _numbers("no_worse_than", fields.no_worse_than):
+        if number < 0:
+            message = f"{dotted(path)}{context} must be at least 0, found {number:g}"
+            yield error(place((index, *path), False), message)
+
+
+def _unknown_names(
+    fields: GateFields, index: int, place: Callable[[DataPath, bool], Position], error: type[Mistake]
+) -> Iterator[Mistake]:
+    context, where = f" in gates[{index}]", fields.where or {}
+    for path, name in ((("metric",), fields.metric), (("where", "metric"), where.get("metric"))):
+        if name is not None and name not in metrics():
+            message = unknown_within(context, "metric", name, metrics())
+            yield error(place((index, *path), False), message, known_names(metrics()))
+    for key in where:
+        if key not in WHERE:
+            message = unknown_within(f" of 'where'{context}", "key", key, WHERE)
+            yield error(place((index, "where", key), True), message, known_names(WHERE))
+
+
+def _is_extreme(statistic: str) -> bool:
+    found = _PERCENTILE.fullmatch(statistic)
+    return statistic in ("min", "max") or (found is not None and float(found[1]) in (0, 100))
+
+
+def _numbers(key: str, value: float | dict[str, float] | None) -> Iterator[tuple[DataPath, float]]:
+    """A gate's number, or those of its profiles, each with its path in the gate."""
+    if isinstance(value, dict):
+        yield from (((key, profile), number) for profile, number in value.items())
+    elif value is not None:
+        yield (key,), value

@@ -114,6 +114,7 @@ class GateRun:
     def held_against_all(self, result: CheckResult) -> CheckResult:
         """A scored result with everything it is held against: threshold, baseline, noise, and the gate that decides."""
         from pytest_editeval.gating.verdicts import settled
+        from pytest_editeval.gating.words import title
 
         if result.control is None:
             if self.baseline is not None:
@@ -125,7 +126,7 @@ class GateRun:
         result = settled(result)
         if result.outcome is Outcome.FAILED and self.judges:
             decides = next((gate for gate in self.gates if gate.decides(result)), None)
-            result = replace(result, covered_by=decides.title if decides else None)
+            result = replace(result, covered_by=title(decides) if decides else None)
         return result
 
     def _same_models(self, option: str, found: Any, result: CheckResult) -> None:

@@ -149,7 +149,7 @@ def problems(
             if not_text:
                 yield Problem(path, True, f"the {kind} {path[-1]}{where}{context} must be text", QUOTE)
             else:
-                yield Problem(path, True, _unknown(kind, path[-1], names, where + context), known_names(names))
+                yield Problem(path, True, unknown_within(where + context, kind, path[-1], names), known_names(names))
         else:
             subject = f"{dotted(path)}{context}" if path else context.removeprefix(" of ").removeprefix(" in ")
             quote = details["type"] == "string_type" and isinstance(details["input"], int | float | datetime.date)
@@ -172,7 +172,8 @@ def _keys(data: object, steps: list[int | str]) -> DataPath:
     return tuple(path)
 
 
-def _unknown(kind: str, name: object, names: Iterable[str], where: str) -> str:
+def unknown_within(where: str, kind: str, name: object, names: Iterable[str]) -> str:
+    """`unknown metric 'emdd' in gates[0]; did you mean 'emd'?`"""
     found, semicolon, suggestion = unknown(kind, name, names).partition("; did you mean")
     return f"{found}{where}{semicolon}{suggestion}"
 
