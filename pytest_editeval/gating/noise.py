@@ -19,7 +19,7 @@ FORMAT = "pytest-editeval noise 1"
 PERCENTILE = 95.0
 SHOWN_DIGITS = 12
 
-Identity = tuple[int, str | None]
+Identity = tuple[int, str]
 """Of the numbers of a metric: its version, and the fingerprint of the checkpoints."""
 
 
@@ -79,7 +79,7 @@ def mismatches(floor: NoiseFloor, profile: str, identities: Mapping[str, Identit
             continue
         if measured.version != version:
             found.append(f"{metric}: metric version {measured.version} against {version}")
-        if fingerprint is not None and measured.fingerprint != fingerprint:
+        if measured.fingerprint != fingerprint:
             there, here = (text[:SHOWN_DIGITS] for text in (measured.fingerprint, fingerprint))
             found.append(f"{metric}: checkpoints {there}… against {here}…")
     return found

@@ -10,12 +10,11 @@ from pytest_editeval.checks import ResolvedCheck
 from pytest_editeval.config import Profile
 from pytest_editeval.derived import Derived, Disturbance
 from pytest_editeval.device import resolve_device
-from pytest_editeval.gating.noise import Identity, MetricNoise, metric_noise
+from pytest_editeval.gating.noise import MetricNoise, metric_noise
 from pytest_editeval.locations import Location
-from pytest_editeval.registry import get_metric
 from pytest_editeval.results import Score
 from pytest_editeval.scoring.engine import EditEval
-from pytest_editeval.scoring.suite import open_editeval, score_all, wanted_score
+from pytest_editeval.scoring.suite import identities, open_editeval, score_all, wanted_score
 
 BATCH_SIZE, DEVICE = "batch size", "device"
 DISTURBANCES = (*map(str, Disturbance), BATCH_SIZE, DEVICE)
@@ -54,7 +53,7 @@ def measure_noise(profile: Profile, device: str, edits: Sequence[Edit]) -> Measu
     left_out: list[str] = []
     plain: dict[Edit, float] = {}
     with open_editeval(profile, device) as editeval:
-        identities = {metric: _identity(editeval, metric) for metric in dict.fromkeys(edit.metric for edit in edits)}
+        measured_with = identities(editeval, (edit.metric for edit in edits))
         for edit, (first, *disturbed) in zip(edits, _scores(editeval, edits, [None, *Disturbance]), strict=True):
             if isinstance(first, str):
                 left_out.append(f"{edit.label}: {first}")
@@ -78,17 +77,12 @@ def measure_noise(profile: Profile, device: str, edits: Sequence[Edit]) -> Measu
                     differences[edit.metric, what].append(value - plain[edit])
     counts = Counter(edit.metric for edit in plain)
     metrics = {}
-    for metric, (version, fingerprint) in identities.items():
+    for metric, (version, fingerprint) in measured_with.items():
         by_name = {name: differences[metric, name] for name in DISTURBANCES}
-        measured = metric_noise(version, fingerprint or "", counts[metric], by_name)
+        measured = metric_noise(version, fingerprint, counts[metric], by_name)
         if measured is not None:
             metrics[metric] = measured
     return Measured(metrics, left_out, [f"{DEVICE}: only cpu here: not measured"] if other is None else [])
-
-
-def _identity(editeval: EditEval, metric: str) -> Identity:
-    spec = get_metric(metric)
-    return spec.version, editeval.fingerprint(editeval.pipe_for(spec), spec)
 
 
 def _other_device(devices: set[str]) -> str | None:

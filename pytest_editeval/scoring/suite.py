@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from pytest_editeval.checks import ResolvedCheck
 from pytest_editeval.config import Profile
+from pytest_editeval.gating.noise import Identity
 from pytest_editeval.locations import Location
 from pytest_editeval.registry import PIPES, get_metric
 from pytest_editeval.results import Score
@@ -43,6 +44,12 @@ def wanted_score(editeval: EditEval, resolved: ResolvedCheck, source: Location, 
     options = (resolved.coords, resolved.scope, resolved.patch_mask_threshold, resolved.bg_color)
     request = editeval.request(editeval.pipe_for(spec), spec, UNOPENED, UNOPENED, *options)
     return Wanted(request, source, edited)
+
+
+def identities(editeval: EditEval, names: Iterable[str]) -> dict[str, Identity]:
+    """With what these metrics are measured."""
+    specs = [get_metric(name) for name in dict.fromkeys(names)]
+    return {spec.name: (spec.version, editeval.fingerprint(editeval.pipe_for(spec), spec)) for spec in specs}
 
 
 def score_all(editeval: EditEval, wanted: Sequence[Wanted]) -> Iterator[Score | Exception]:
