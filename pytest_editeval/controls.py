@@ -1,4 +1,4 @@
-"""The controls of a check: edits that show what its metric gives for nothing done and for everything lost."""
+"""The controls of a check: edits that show both ends of its metric, nothing done and everything lost."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ here or in another package under the entry point group `pytest_editeval.metrics`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -43,7 +44,8 @@ class MetricSpec:
 
     `function` is a lazy reference ``"module:name"``. `settings_of` names the metric whose entry in a
     configuration serves when the configuration has none for this one. `version` belongs to the number:
-    raise it when the same inputs would give another score.
+    raise it when the same inputs would give another score. `bounds` are the lowest and the highest score that there can
+    be, as far as that is known.
     """
 
     name: str
@@ -57,6 +59,7 @@ class MetricSpec:
     all_source_patches: bool = False
     settings_of: str | None = None
     version: int = 1
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -109,6 +112,7 @@ BUILTIN_METRICS = (
         all_source_patches=True,
         function="pytest_editeval.vision.metrics:earth_movers_distance",
         summary="earth mover's distance from all source patches to the region's patches of the edited image",
+        bounds=(0, math.inf),
     ),
     MetricSpec(
         name="region_emd",
@@ -120,6 +124,7 @@ BUILTIN_METRICS = (
         settings_of="emd",
         function="pytest_editeval.vision.metrics:earth_movers_distance",
         summary="earth mover's distance between the region's patches of both images; 0 where nothing changed",
+        bounds=(0, math.inf),
     ),
     MetricSpec(
         name="dinov3_structure_similarity",
@@ -130,6 +135,7 @@ BUILTIN_METRICS = (
         inputs="patches",
         function="pytest_editeval.vision.metrics:structure_similarity",
         summary="agreement of the patch-by-patch cosine matrices of the region in both images",
+        bounds=(0, 1),
     ),
     MetricSpec(
         name="sam_clip_cls_sim",
@@ -140,6 +146,7 @@ BUILTIN_METRICS = (
         inputs="objects",
         function="pytest_editeval.vision.metrics:object_similarity",
         summary="cosine of the CLIP CLS features of paired objects that SAM isolated",
+        bounds=(-1, 1),
     ),
     MetricSpec(
         name="sam_dino_cls_sim",
@@ -150,6 +157,7 @@ BUILTIN_METRICS = (
         inputs="objects",
         function="pytest_editeval.vision.metrics:object_similarity",
         summary="cosine of the DINOv3 CLS features of paired objects that SAM isolated",
+        bounds=(-1, 1),
     ),
 )
 

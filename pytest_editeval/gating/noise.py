@@ -1,0 +1,167 @@
+"""The noise floor: what changes that do no harm do to each metric, measured once and kept in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from pytest_editeval.errors import EditEvalError, display_path
+from pytest_editeval.validation import Settings, describe, problems
+
+FORMAT = "pytest-editeval noise 1"
+PERCENTILE = 95.0
+SHOWN_DIGITS = 12
+
+Identity = tuple[int, str]
+"""Of the numbers of a metric: its version, and the fingerprint of the checkpoints."""
+
+
+@dataclass(frozen=True)
+class MetricNoise:
+    """What was measured for a metric, in its units, over `checks` scores.
+
+    `disturbances` has the 95th percentile of the absolute change of the score under each, `None` where it was not
+    measured; `noise` is the largest of them.
+    """
+
+    noise: float
+    version: int
+    fingerprint: str
+    checks: int
+    disturbances: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class NoiseFloor:
+    """A noise file: the metrics of one profile. `path` is `None` until it is written."""
+
+    path: Path | None
+    profile: str
+    metrics: Mapping[str, MetricNoise]
+
+
+def metric_noise(
+    version: int, fingerprint: str, checks: int, differences: Mapping[str, Sequence[float]]
+) -> MetricNoise | None:
+    """The noise of a metric from the changes of its scores under each disturbance, which may be none.
+
+    The percentile is interpolated linearly between order statistics (numpy's default). `None` without any change
+    measured: no noise is not noise 0.
+    """
+    percentiles = {
+        name: float(np.percentile(np.abs(values), PERCENTILE)) if len(values) else None
+        for name, values in differences.items()
+    }
+    measured = [value for value in percentiles.values() if value is not None]
+    return MetricNoise(max(measured), version, fingerprint, checks, percentiles) if measured else None
+
+
+def noise_of(floor: NoiseFloor | None, metric: str) -> float | None:
+    """The noise of a metric; `None` where none was measured."""
+    return floor.metrics[metric].noise if floor is not None and metric in floor.metrics else None
+
+
+def mismatches(floor: NoiseFloor, profile: str, identities: Mapping[str, Identity]) -> list[str]:
+    """One line per reason why the floor is not that of a run of `profile` and of these metrics; both are named."""
+    found = []
+    if floor.profile != profile:
+        found.append(f"profile: the noise file has {floor.profile!r}, this run {profile!r}")
+    for metric, (version, fingerprint) in sorted(identities.items()):
+        measured = floor.metrics.get(metric)
+        if measured is None:
+            continue
+        if measured.version != version:
+            found.append(f"{metric}: metric version {measured.version} against {version}")
+        if measured.fingerprint != fingerprint:
+            there, here = (text[:SHOWN_DIGITS] for text in (measured.fingerprint, fingerprint))
+            found.append(f"{metric}: checkpoints {there}… against {here}…")
+    return found
+
+
+def noise_text(floor: NoiseFloor) -> str:
+    """The noise file: JSON, sorted, a line per number, every digit of each kept."""
+    metrics = {
+        name: {
+            "checks": metric.checks,
+            "disturbances": dict(sorted(metric.disturbances.items())),
+            "fingerprint": metric.fingerprint,
+            "noise": metric.noise,
+            "version": metric.version,
+        }
+        for name, metric in sorted(floor.metrics.items())
+    }
+    data = {"format": FORMAT, "profile": floor.profile, "metrics": metrics}
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_noise(path: Path, floor: NoiseFloor) -> None:
+    """Write the noise file, whole or not at all; `EditEvalError` when that cannot be done."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(noise_text(floor), "utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise EditEvalError(f"cannot write {display_path(path)}: {error.strerror}") from None
+
+
+Noise = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
+Whole = Annotated[int, Field(ge=0, strict=True)]
+
+
+class _Metric(Settings):
+    checks: Whole
+    disturbances: dict[str, Noise | None]
+    fingerprint: str
+    noise: Noise
+    version: Whole
+
+
+class _File(Settings):
+    format: Literal["pytest-editeval noise 1"]
+    profile: str
+    metrics: dict[str, _Metric]
+
+
+def read_noise(path: Path) -> NoiseFloor:
+    """Read a noise file; an `EditEvalError` says in a line what is wrong with it."""
+    data = _read(path)
+    name = display_path(path)
+    if not isinstance(data, dict) or not str(data.get("format", "")).startswith("pytest-editeval noise "):
+        raise EditEvalError(f'{name}: no noise file: it has no "format": "{FORMAT}"')
+    if data["format"] != FORMAT:
+        raise EditEvalError(f"{name}: its format is {describe(data['format'])}, and this version reads {FORMAT!r}")
+    try:
+        file = _File.model_validate(data)
+    except ValidationError as error:
+        problem = next(problems(error, data, " in the noise file", lambda path: ("key", _known(len(path)))))
+        raise EditEvalError(f"{name}: {problem.message}; `editeval noise` measures it again") from None
+    metrics = {metric: MetricNoise(**dict(entry)) for metric, entry in file.metrics.items()}
+    return NoiseFloor(path, file.profile, metrics)
+
+
+def _known(depth: int) -> Sequence[str]:
+    return tuple((_Metric if depth else _File).model_fields)
+
+
+def _read(path: Path) -> Any:
+    name = display_path(path)
+    try:
+        return json.loads(path.read_bytes().decode("utf-8"))
+    except FileNotFoundError:
+        raise EditEvalError(
+            f"noise file not found: {name}; `editeval noise --output {name} PATH...` makes it"
+        ) from None
+    except OSError as error:
+        raise EditEvalError(f"cannot read {name}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise EditEvalError(f"{name}: no noise file: it is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise EditEvalError(f"{name}:{error.lineno}:{error.colno}: torn, or no JSON: {error.msg}") from None
