@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
     {"errors", "results"},
     {"case_schema", "cases", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
-    | {"references", "regions", "registry", "results_file", "validation", "yamlfile"},
+    | {"references", "regions", "registry", "results_file", "threshold_edits", "validation", "yaml_edits", "yamlfile"},
     {"vision"},
     {"scoring", "gating"},
     {"plugin", "run", "hooks", "distribution", "collect", "selection", "progress", "cli", "commands", "reports"},
