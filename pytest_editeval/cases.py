@@ -35,6 +35,7 @@ __all__ = [
     "CheckSpec",
     "EditCase",
     "ResolvedCheck",
+    "cases_of",
     "load_cases",
     "resolve_check",
     "threshold_for",
@@ -62,7 +63,12 @@ def load_cases(path: Path) -> CaseFile:
     file itself or in its `defaults` raises a `CaseError`.
     """
     with no_garbage_collection():
-        return _Reader(read_yaml(path, CaseError)).file()
+        return cases_of(read_yaml(path, CaseError))
+
+
+def cases_of(document: Document) -> CaseFile:
+    """As `load_cases`, of a file that was parsed."""
+    return _Reader(document).file()
 
 
 _Fields = dict[str, Any]  # validated values by key, of the keys that are written

@@ -99,6 +99,11 @@ class Document:
         _, node, found = self._find(path)
         return cast(str, node.value) if found and isinstance(node, yaml.ScalarNode) else None
 
+    def node(self, path: DataPath) -> yaml.Node | None:
+        """What is written for the value at `path`: the same node wherever an alias or a merge key repeats it."""
+        _, node, found = self._find(path)
+        return node if found else None
+
     def _at(self, mark: Any) -> Position:
         return Position(self.path, mark.line + 1, mark.column + 1)
 
@@ -130,7 +135,6 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-@no_garbage_collection()
 def read_yaml(path: Path, error: type[LocatedError], *, tuples: bool = False) -> Document:
     """Read a YAML file safely; every mistake is an `error` with its place. An empty file has the data `None`.
 
@@ -140,6 +144,12 @@ def read_yaml(path: Path, error: type[LocatedError], *, tuples: bool = False) ->
         content = path.read_bytes()
     except (OSError, ValueError) as fault:  # ValueError: a NUL in the path
         raise error(Position(path, 1, 1), f"cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
+    return parse_yaml(content, path, error, tuples=tuples)
+
+
+@no_garbage_collection()
+def parse_yaml(content: bytes, path: Path, error: type[LocatedError], *, tuples: bool = False) -> Document:
+    """As `read_yaml`, of the content that the file at `path` has or is to have."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as fault:

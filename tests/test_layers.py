@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
     {"errors", "results"},
     {"case_schema", "cases", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
-    | {"candidates", "controls", "derived", "suites"}
+    | {"candidates", "controls", "derived", "suites", "threshold_edits", "yaml_edits"}
     | {"references", "regions", "registry", "results_file", "validation", "yamlfile"},
     {"vision"},
     {"scoring", "gating"},

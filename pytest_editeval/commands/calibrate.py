@@ -1,0 +1,166 @@
+"""`editeval calibrate`: thresholds from the scores of good and bad edits, or of accepted ones."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_editeval.errors import EditEvalError, display_path
+
+if TYPE_CHECKING:
+    from pytest_editeval.checks import CheckSpec, EditCase
+    from pytest_editeval.gating.calibrate import Proposal
+    from pytest_editeval.gating.calibration_groups import Groups
+    from pytest_editeval.results import CheckResult
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("calibrate", help="propose thresholds from scored edits, and write them into cases")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="results files, of one profile")
+    parser.add_argument(
+        "--labels", type=Path, metavar="CSV", help="which edits are good and which bad; else all are good"
+    )
+    parser.add_argument(
+        "--false-alarm",
+        type=_share,
+        default=0.05,
+        metavar="SHARE",
+        help="of the good edits, that a threshold may reject (default 0.05)",
+    )
+    parser.add_argument("--cases", nargs="+", type=Path, metavar="PATH", help="case files, or directories of them")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="the configuration whose profile the runs must have"
+    )
+    parser.add_argument("--candidate", metavar="NAME", help="only the edits of this candidate")
+    parser.add_argument("--by", choices=("task",), help="a threshold for each task")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="write the ROC curves and distributions as PNGs")
+    parser.add_argument("--write", action="store_true", help="write the thresholds into the case files")
+    parser.set_defaults(run=_calibrate)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"must be a share between 0 and 1, such as 0.05, found {text!r}")
+    return share
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from pytest_editeval.gating.calibrate import propose
+    from pytest_editeval.gating.calibration_groups import group_scores
+    from pytest_editeval.gating.labels import read_labels
+    from pytest_editeval.reports.calibration import calibration_lines
+    from pytest_editeval.reports.calibration_plots import check_plots_directory, write_plots
+
+    if arguments.write and not arguments.cases:
+        raise EditEvalError("--write needs --cases: the case files to write the thresholds into")
+    files = None if arguments.cases is None else _case_files(arguments.cases)
+    if arguments.plots is not None:
+        check_plots_directory(arguments.plots)
+    labels = None if arguments.labels is None else read_labels(arguments.labels)
+    groups = group_scores(_read(arguments.runs), labels, candidate=arguments.candidate, by_task=arguments.by == "task")
+    _check_profile(arguments.config, groups.profile)
+    proposals = [
+        propose(group, arguments.false_alarm, has_labels=groups.has_labels) for group in groups.groups.values()
+    ]
+    edited = None if files is None else _edited(files, groups, proposals)
+    print("\n".join(calibration_lines(groups, proposals, arguments.false_alarm)))
+    print()
+    if arguments.plots is not None:
+        for path in write_plots(arguments.plots, groups, proposals):
+            print(f"wrote {display_path(path)}")
+    if edited is None:
+        print("no case files were named (--cases), so that nothing can be written")
+    else:
+        _finish(*edited, arguments.write)
+    return 0
+
+
+def _read(paths: Sequence[Path]) -> dict[str, list[CheckResult]]:
+    from pytest_editeval.results_file import read_results
+
+    runs: dict[str, list[CheckResult]] = {}
+    for path, count in Counter(path.resolve() for path in paths).items():
+        if count > 1:
+            raise EditEvalError(f"{display_path(path)} is given {count} times: its scores would count {count} times")
+        runs[display_path(path)] = read_results(path)
+    return runs
+
+
+def _check_profile(config: Path | None, profile: str) -> None:
+    from pytest_editeval.config import load_profile
+
+    if config is not None and (name := load_profile(config).name) != profile:
+        raise EditEvalError(f"the runs are of profile {profile!r}, --config {display_path(config)} is {name!r}")
+
+
+def _case_files(paths: Sequence[Path]) -> list[Path]:
+    """The files, and those in the directories whose names are the usual ones of case files."""
+    from pytest_editeval.run import DEFAULT_FILES
+
+    files: dict[Path, None] = {}
+    for path in paths:
+        found = [path]
+        if path.is_dir():
+            found = sorted(file for pattern in DEFAULT_FILES for file in path.rglob(pattern))
+            if not found:
+                raise EditEvalError(f"--cases {display_path(path)}: no {' or '.join(DEFAULT_FILES)} in it")
+        elif not path.exists():
+            raise EditEvalError(f"--cases {display_path(path)}: no such file or directory")
+        files |= dict.fromkeys(file.resolve() for file in found)
+    return list(files)
+
+
+def _edited(
+    files: Sequence[Path], groups: Groups, proposals: Sequence[Proposal]
+) -> tuple[dict[Path, tuple[bytes, bytes]], list[str]]:
+    """The old and the new content of every file, and the proposals that no check in them is about."""
+    from pytest_editeval.reports.calibration import title
+    from pytest_editeval.threshold_edits import edit_thresholds
+
+    new = {
+        (proposal.group.metric, proposal.group.task): proposal
+        for proposal in proposals
+        if proposal.threshold is not None
+    }
+    met = set()
+
+    def wanted(case: EditCase, check: CheckSpec) -> float | None:
+        key = (check.metric, case.task if groups.by_task else None)
+        met.add(key)
+        return new[key].threshold if key in new else None
+
+    edited = {}
+    for path in files:
+        try:
+            old = path.read_bytes()
+        except OSError as error:
+            raise EditEvalError(f"{display_path(path)}: cannot be read: {error.strerror or error}") from None
+        edited[path] = old, edit_thresholds(old, path, groups.profile, wanted)
+    return edited, [title(new[key].group, groups.by_task) for key in new.keys() - met]
+
+
+def _finish(edited: Mapping[Path, tuple[bytes, bytes]], unmet: Sequence[str], write: bool) -> None:
+    """Print the diff, and write the files if that is asked for."""
+    from pytest_editeval.threshold_edits import unified_diff, write_files
+
+    changed = {path: contents for path, contents in edited.items() if contents[0] != contents[1]}
+    for path, (old, new) in changed.items():
+        print("\n".join(unified_diff(path, old, new)))
+    if unmet:
+        print(f"no check in the case files for: {', '.join(sorted(unmet))}")
+    counted = f"{len(changed)} of {len(edited)} case files"
+    if not changed:
+        print(f"no threshold in the {len(edited)} case files would change")
+    elif write:
+        write_files({path: new for path, (_, new) in changed.items()})
+        print(f"\nwrote {counted}")
+    else:
+        print(f"\n{counted} would change; nothing is written without --write")
