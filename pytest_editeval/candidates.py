@@ -25,7 +25,7 @@ class Candidate:
     """A model under test. `directory` is a path or a URL; without one, its edits are made in the run."""
 
     name: str
-    directory: Location | None
+    directory: Path | str | None  # a string is a URL
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class EditFinder:
             raise CaseError(case.position, message)
         return tuple(self._find(case, candidate.directory, seed) for seed in seeds_of(case))
 
-    def _find(self, case: EditCase, directory: Location, seed: int) -> Edit:
+    def _find(self, case: EditCase, directory: Path | str, seed: int) -> Edit:
         stems = (case.edited_pattern,) if case.edited_pattern else _SEED_STEMS if case.repeat else _STEMS
         path = path_name(case, self._root)
         values = {"id": case.id, "seed": str(seed), "task": case.task or "", "path": path, "file": Path(path).name}

@@ -69,7 +69,7 @@ class GateHooks:
         from pytest_editeval.gating.evaluate import judge_gates
 
         results = self.checks.in_order()
-        reference = gating.reference_scores(results)
+        reference = gating.accepted(results)
         try:
             self.results = judge_gates(gating.gates, results, self.run.profile.name, reference, self.checks.not_run())
         except EditEvalError as error:  # a gate that has no threshold for this profile

@@ -5,11 +5,11 @@ Loaded by every pytest run, so it imports the standard library and pytest only a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,7 +18,7 @@ from pytest_editeval.results import CheckResult, Outcome
 
 if TYPE_CHECKING:
     from pytest_editeval.gate_rules import Gate
-    from pytest_editeval.gating.baseline import Baseline
+    from pytest_editeval.gating.baseline import Baseline, MetricIdentity
     from pytest_editeval.gating.noise import NoiseFloor
     from pytest_editeval.run import EditRun
 
@@ -43,9 +43,7 @@ class GateRun:
 
     def check_files(self) -> None:
         """Read the baseline and the noise floor, and refuse those of another profile; an `EditEvalError` says why."""
-        for name, found in (("baseline", self.baseline), ("noise", self.noise)):
-            if found is not None:
-                self._refuse(name, found.mismatches(self.run.profile.name, {}))
+        self._refuse(self.run.profile.name, {})
 
     def check_models(self) -> None:
         """Refuse a baseline, or a noise floor, of other checkpoints than the profile's."""
@@ -61,17 +59,20 @@ class GateRun:
             if spec.inputs == "objects" and settings.pipe.sam is not None:
                 pipe.sam_block = pool.segmenter(settings.pipe.sam)
             identities[name] = MetricIdentity(spec.version, EditEval.fingerprint(pipe, spec))
-        for name, found in (("baseline", self.baseline), ("noise", self.noise)):
-            if found is not None:
-                self._refuse(name, found.mismatches(self.run.profile.name, identities))
+        self._refuse(self.run.profile.name, identities)
 
-    def _refuse(self, option: str, mismatches: Iterable[str]) -> None:
-        lines = list(mismatches)
-        if lines and not self.allow_mismatch:
-            path = self._baseline_path if option == "baseline" else self._noise_path
-            raise EditEvalError(
-                f"--editeval-{option} {path}: {'; '.join(lines)} (--editeval-allow-mismatch to look anyway)"
-            )
+    def _refuse(self, profile: str, identities: Mapping[str, MetricIdentity]) -> None:
+        """Refuse what was measured with another profile, or with other versions or checkpoints of these metrics."""
+        if self.allow_mismatch:
+            return
+        if self.baseline is not None:
+            from pytest_editeval.gating import baseline
+
+            _raise("baseline", self._baseline_path, baseline.mismatches(self.baseline, profile, identities))
+        if self.noise is not None:
+            from pytest_editeval.gating import noise
+
+            _raise("noise", self._noise_path, noise.mismatches(self.noise, profile, identities))
 
     @cached_property
     def baseline(self) -> Baseline | None:
@@ -116,35 +117,38 @@ class GateRun:
         from pytest_editeval.gating.verdicts import settled
         from pytest_editeval.gating.words import title
 
-        if result.control is None:
-            if self.baseline is not None:
-                self._same_models("baseline", self.baseline, result)
-                result = replace(result, baseline=self.baseline.score_for(result))
-            if self.noise is not None:
-                self._same_models("noise", self.noise, result)
-                result = replace(result, noise=self.noise.noise_of(result.metric))
+        if result.control is None and (self.baseline is not None or self.noise is not None):
+            result = self._beside_others(result)
         result = settled(result)
         if result.outcome is Outcome.FAILED and self.judges:
             decides = next((gate for gate in self.gates if gate.decides(result)), None)
             result = replace(result, covered_by=title(decides) if decides else None)
         return result
 
-    def _same_models(self, option: str, found: Any, result: CheckResult) -> None:
-        from pytest_editeval.gating.baseline import MetricIdentity
+    def _beside_others(self, result: CheckResult) -> CheckResult:
+        from pytest_editeval.gating.baseline import MetricIdentity, comparable
+        from pytest_editeval.gating.noise import noise_of
 
-        if not self.allow_mismatch and result.fingerprint is not None:
-            identity = MetricIdentity(result.metric_version, result.fingerprint)
-            self._refuse(option, found.mismatches(result.profile, {result.metric: identity}))
+        if result.fingerprint is not None:
+            # Asked again for every check, because a `conftest.py` may put other models in the profile's place.
+            self._refuse(result.profile, {result.metric: MetricIdentity(result.metric_version, result.fingerprint)})
+        accepted = comparable(self.baseline, result) if self.baseline is not None else None
+        return replace(result, baseline=accepted, noise=noise_of(self.noise, result.metric))
 
-    def reference_scores(self, results: Iterable[CheckResult]) -> Mapping[str, float | None] | None:
-        """The baseline's scores of the checks that are comparable, by `CheckResult.key`."""
+    def accepted(self, results: Iterable[CheckResult]) -> Mapping[str, float | None] | None:
+        """The baseline's scores by `CheckResult.key`, without those of checks that have changed since."""
         if self.baseline is None:
             return None
-        return {
-            result.key: self.baseline.scores[result.key].score
-            for result in results
-            if result.key in self.baseline.scores and self.baseline.is_comparable(result)
-        }
+        from pytest_editeval.gating.baseline import has_changed
+
+        changed = {result.key for result in results if has_changed(self.baseline, result)}
+        return {key: accepted.score for key, accepted in self.baseline.scores.items() if key not in changed}
+
+
+def _raise(option: str, path: Path | None, mismatches: Sequence[str]) -> None:
+    if mismatches:
+        where = f"--editeval-{option} {path}"
+        raise EditEvalError(f"{where}: {'; '.join(mismatches)} (--editeval-allow-mismatch to look anyway)")
 
 
 def usage_error(error: EditEvalError) -> pytest.UsageError:
