@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_editeval.errors import LocatedError, Position
@@ -388,6 +388,7 @@ EVERY_KIND = [
 
 
 @given(st.lists(checks, max_size=40), st.floats(-1e9, 1e9))
+@settings(deadline=None)  # the first example imports SciPy
 def test_any_results_have_a_verdict_that_can_be_printed(results: list[CheckResult], score: float) -> None:
     baseline = {f"a.edit.yaml::c{index}::emd": score for index in range(4)}
     found = judge_gates(EVERY_KIND, results, "tiny", baseline)
