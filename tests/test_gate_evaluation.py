@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_editeval.errors import LocatedError, Position
@@ -372,7 +372,7 @@ checks = st.builds(
     metric=st.sampled_from(["emd", "sam_clip_cls_sim"]),
     task=st.sampled_from([None, "a", "b"]),
     tags=st.sampled_from([(), ("x",), ("x", "y", "x")]),
-    score=st.one_of(st.none(), st.floats(), st.sampled_from([0.0, 1.0])),
+    score=st.one_of(st.none(), st.floats(-1e9, 1e9), st.sampled_from([0.0, 1.0, math.nan, math.inf])),
     outcome=st.sampled_from(Outcome),
 )
 EVERY_KIND = [
@@ -387,7 +387,8 @@ EVERY_KIND = [
 ]
 
 
-@given(st.lists(checks, max_size=40), st.floats(allow_nan=False, allow_infinity=False))
+@given(st.lists(checks, max_size=40), st.floats(-1e9, 1e9))
+@settings(deadline=None)  # the first example imports SciPy
 def test_any_results_have_a_verdict_that_can_be_printed(results: list[CheckResult], score: float) -> None:
     baseline = {f"a.edit.yaml::c{index}::emd": score for index in range(4)}
     found = judge_gates(EVERY_KIND, results, "tiny", baseline)

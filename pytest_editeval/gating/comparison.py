@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 from pytest_editeval.gate_rules import BASELINE, Gate
 from pytest_editeval.gating.groups import Groups, nothing_has, slices_of, why_none
-from pytest_editeval.gating.slices import unusable
+from pytest_editeval.gating.slices import unusable, value_of
 from pytest_editeval.gating.statistics import holm, paired_test
 from pytest_editeval.gating.verdicts import margin
 from pytest_editeval.results import CheckResult, GateSlice, Outcome
@@ -111,7 +110,7 @@ def judge_pairs(family: Sequence[Pairs]) -> list[GateSlice]:
 
 def _slice(pairs: Pairs, reason: str | None, p_values: tuple[float, float] | None) -> GateSlice:
     """`p_values`: of the test alone, and corrected."""
-    value = fmean(pairs.worsening) if pairs.worsening else None
+    value = value_of("mean", pairs.worsening)
     part = GateSlice(
         pairs.label, value, len(pairs.worsening), False, pairs.soft, pairs.errors, pairs.missing, reason=reason
     )

@@ -40,6 +40,13 @@ def judge_slice(gate: Gate, label: str, checks: Sequence[CheckResult], threshold
     return (_pass_rate if gate.statistic == PASS_RATE else _statistic)(gate, label, checks, threshold)
 
 
+def value_of(statistic: str, values: Sequence[float]) -> float | None:
+    """A statistic of scores; NaN where one of them is not finite, `None` where there are none."""
+    if not values:
+        return None
+    return statistic_of(statistic, values) if all(map(math.isfinite, values)) else math.nan
+
+
 def unusable(values: Sequence[float], errors: int, noun: str) -> str | None:
     """Why scores (or pairs of them) tell nothing: some are missing for a fault, some are no number, or too few."""
     if errors:
@@ -57,8 +64,7 @@ def _too_few(count: int, noun: str) -> str | None:
 def _statistic(gate: Gate, label: str, checks: Sequence[CheckResult], threshold: float) -> GateSlice:
     scores, statistic, higher = scores_of(checks), gate.statistic or "", higher_is_better(gate)
     values = scores.values
-    finite = all(map(math.isfinite, values))
-    value = statistic_of(statistic, values) if values and finite else math.nan if values else None
+    value = value_of(statistic, values)
     reason, limit = unusable(values, scores.errors, "score"), None
     if reason is None and gate.confidence is not None:
         limit = bound(statistic, values, gate.confidence, upper=not higher)
