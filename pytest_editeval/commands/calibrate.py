@@ -121,7 +121,7 @@ def _case_files(paths: Sequence[Path]) -> list[Path]:
 def _edited(
     files: Sequence[Path], groups: Groups, proposals: Sequence[Proposal]
 ) -> tuple[dict[Path, tuple[bytes, bytes]], list[str]]:
-    """The old and the new content of every file, and the proposals that no check in them is about."""
+    """The old and the new content of every file, and what to say of it."""
     from pytest_editeval.reports.calibration import title
     from pytest_editeval.threshold_edits import edit_thresholds
 
@@ -130,12 +130,21 @@ def _edited(
         for proposal in proposals
         if proposal.threshold is not None
     }
-    met = set()
+    met: set[tuple[str, str | None]] = set()
+    notes: dict[str, None] = {}
 
     def wanted(case: EditCase, check: CheckSpec) -> float | None:
         key = (check.metric, case.task if groups.by_task else None)
+        if key not in new:
+            return None
         met.add(key)
-        return new[key].threshold if key in new else None
+        scopes = new[key].group.scopes
+        if check.scope_given and check.scope not in scopes:
+            found = ", ".join(sorted(scope or "the whole image" for scope in scopes))
+            of = check.scope or "the whole image"
+            notes[f"{check.threshold_position}: left as it is: its scope is {of}, the scores are of {found}"] = None
+            return None
+        return new[key].threshold
 
     edited = {}
     for path in files:
@@ -144,18 +153,18 @@ def _edited(
         except OSError as error:
             raise EditEvalError(f"{display_path(path)}: cannot be read: {error.strerror or error}") from None
         edited[path] = old, edit_thresholds(old, path, groups.profile, wanted)
-    return edited, [title(new[key].group, groups.by_task) for key in new.keys() - met]
+    unmet = [title(new[key].group, groups.by_task) for key in sorted(new.keys() - met, key=str)]
+    return edited, [*notes, *(f"no check in the case files: {name}" for name in unmet)]
 
 
-def _finish(edited: Mapping[Path, tuple[bytes, bytes]], unmet: Sequence[str], write: bool) -> None:
+def _finish(edited: Mapping[Path, tuple[bytes, bytes]], notes: Sequence[str], write: bool) -> None:
     """Print the diff, and write the files if that is asked for."""
     from pytest_editeval.threshold_edits import unified_diff, write_files
 
     changed = {path: contents for path, contents in edited.items() if contents[0] != contents[1]}
     for path, (old, new) in changed.items():
         print("\n".join(unified_diff(path, old, new)))
-    if unmet:
-        print(f"no check in the case files for: {', '.join(sorted(unmet))}")
+    print("".join(f"{note}\n" for note in notes), end="")
     counted = f"{len(changed)} of {len(edited)} case files"
     if not changed:
         print(f"no threshold in the {len(edited)} case files would change")

@@ -42,6 +42,7 @@ class Proposal:
     `exact`, rounded to the lenient side. Both are `None` where the group cannot tell, for which `reason` is given.
     `extreme`: there are too few good scores for the rate, so that it is the worst of them. With labels, `area` (the
     AUC) and `caught` are there; without, `quantile_interval`, whose ends are infinite where the scores do not bound it.
+    `missed` counts the edits expected to fail that the proposal lets through.
     """
 
     group: Group
@@ -53,6 +54,7 @@ class Proposal:
     area: float | None = None
     area_interval: Interval | None = None
     quantile_interval: Interval | None = None
+    missed: int = 0
     reason: str | None = None
 
 
@@ -79,6 +81,7 @@ def propose(group: Group, false_alarm: float, *, has_labels: bool) -> Proposal:
         caught=rejected(bad, threshold, higher) if has_labels else None,
         area=area,
         area_interval=interval,
+        missed=sum(margin(score, threshold, higher) >= 0 for score in group.must_fail),
         quantile_interval=None if has_labels else quantile_interval(good, false_alarm, higher),
     )
 

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pytest_editeval.errors import EditEvalError, unknown
+from pytest_editeval.errors import EditEvalError, known_names, unknown
 from pytest_editeval.gating.labels import Label, labelled
 from pytest_editeval.results import CheckResult, Outcome
+
+MUST_FAIL = "expected to fail"
 
 Key = tuple[str, str | None]
 """A metric, and a task where every task gets its own threshold (else, and for cases without one, `None`)."""
@@ -20,7 +22,8 @@ class Group:
     """The scores that one threshold is chosen from.
 
     `good` and `bad` are scores in the metric's units; without labels every score is in `good`. `now` holds the
-    thresholds that the scores were held against, `left_out` counts by reason what is in neither.
+    thresholds that the scores were held against and `scopes` their scopes; `left_out` counts by reason what is in
+    neither. `must_fail` are the scores of checks with ``expect: fail``, which test a threshold and do not make it.
     """
 
     metric: str
@@ -28,7 +31,9 @@ class Group:
     higher_is_better: bool
     good: list[float] = field(default_factory=list)
     bad: list[float] = field(default_factory=list)
+    must_fail: list[float] = field(default_factory=list)
     now: set[float] = field(default_factory=set)
+    scopes: set[str | None] = field(default_factory=set)
     left_out: Counter[str] = field(default_factory=Counter)
 
 
@@ -59,7 +64,8 @@ def group_scores(
     if candidate is not None:
         candidates = {str(result.candidate) for _, result in named if result.candidate is not None}
         if candidate not in candidates:
-            raise EditEvalError(f"--candidate: {unknown('candidate', candidate, candidates)}{_known(candidates)}")
+            known = known_names(candidates) if candidates else "the runs name no candidates"
+            raise EditEvalError(f"--candidate: {unknown('candidate', candidate, candidates)}; {known}")
         named = [(run, result) for run, result in named if result.candidate == candidate]
     results = [result for _, result in named]
     verdicts = None if labels is None else labelled(labels, results)
@@ -74,16 +80,15 @@ def group_scores(
             reason = "without a label"
         if reason is not None:
             group.left_out[reason] += 1
+            if reason == MUST_FAIL and _has_score(result):
+                group.must_fail.append(float(result.score))  # type: ignore[arg-type]
             continue
         assert result.score is not None  # noqa: S101
         group.now.add(result.threshold)
+        group.scopes.add(result.scope)
         (group.good if verdicts is None or verdicts[index] else group.bad).append(result.score)
     ordered = dict(sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] or "")))
     return Groups(profile, by_task, labels is not None, ordered)
-
-
-def _known(names: set[str]) -> str:
-    return f"; known: {', '.join(sorted(names))}" if names else "; the runs name no candidates"
 
 
 def _profile(named: Sequence[tuple[str, CheckResult]]) -> str:
@@ -118,12 +123,15 @@ def _why_not_scored(result: CheckResult) -> str | None:
     if result.control is not None:
         return "control"
     if result.expect != "pass":
-        return "expected to fail"
+        return MUST_FAIL
     if result.outcome in (Outcome.SOFT_FAILURE, Outcome.ERROR):
         return str(result.outcome)
-    if result.score is None or not math.isfinite(result.score):
-        return "no finite score"
-    return None
+    return None if _has_score(result) else "no finite score"
+
+
+def _has_score(result: CheckResult) -> bool:
+    judged = result.outcome in (Outcome.PASSED, Outcome.FAILED)
+    return judged and result.score is not None and math.isfinite(result.score)
 
 
 def _again(result: CheckResult, seen: set[tuple[object, ...]]) -> str | None:

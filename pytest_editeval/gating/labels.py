@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_editeval.errors import EditEvalError, display_path, unknown
+from pytest_editeval.errors import EditEvalError, display_path, known_names, unknown
 from pytest_editeval.results import CheckResult
 
 GOOD, BAD = LABELS = ("good", "bad")
@@ -103,7 +103,7 @@ def _meant(label: Label, results: Sequence[CheckResult], by_name: Mapping[str, l
         values = {str(getattr(results[index], column)) for index in meant}
         meant = [index for index in meant if getattr(results[index], column) == wanted]
         if not meant:
-            raise EditEvalError(f"{label.place}: {unknown(column, wanted, values)} of {label.name!r}")
+            raise EditEvalError(f"{label.place}: {unknown(column, wanted, values)}; {known_names(values)}")
     edits = {_edit(results[index]) for index in meant}
     if len(edits) > 1:
         shown = ", ".join(sorted({_named(results[index]) for index in meant}))

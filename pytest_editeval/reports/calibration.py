@@ -97,6 +97,16 @@ def _notes(proposal: Proposal) -> list[str]:
         notes.append(f"{count} good scores are too few for that rate of false alarms: the worst of them is proposed")
     if proposal.area_interval is not None and proposal.area_interval[0] <= 0.5:
         notes.append("it may not tell good from bad at all: the interval of the AUC holds 0.5, or is below it")
+    if proposal.threshold is not None and proposal.area == 1:
+        good, bad = proposal.group.good, proposal.group.bad
+        ends = (max(bad), min(good)) if proposal.group.higher_is_better else (max(good), min(bad))
+        notes.append(f"no good and no bad edit has a score between {number(ends[0])} and {number(ends[1])}")
+    if len(proposal.group.scopes) > 1:
+        scopes = ", ".join(sorted(scope or "whole image" for scope in proposal.group.scopes))
+        notes.append(f"scores of different scopes are put together: {scopes}")
+    if proposal.missed:
+        count = len(proposal.group.must_fail)
+        notes.append(f"the proposal lets {proposal.missed} of {count} edits through that are expected to fail")
     return notes
 
 
