@@ -167,7 +167,7 @@ class EditHooks:
             if isinstance(report.longrepr, str):
                 place = f"{result.file}:{result.line}"
                 report.longrepr = explained(self.run.config, report.longrepr, headline(result), place)
-                self._failed.append(report)
+                self.head_with_id(report)
         elif getattr(report, "editeval_explained", False):
             text = str(report.longrepr)
             report.longrepr = explained(self.run.config, text, text.split("\n", 1)[0])
@@ -186,6 +186,10 @@ class EditHooks:
                 attributes.add_attribute("classname", ".".join(classes))
                 attributes.add_attribute("name", names[-1])
 
+    def head_with_id(self, report: pytest.TestReport) -> None:
+        """Have the failure headed by its node id, which can be given to pytest again, when it is printed."""
+        self._failed.append(report)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the results file, and the properties of the JUnit suite; a worker says what its checks did not."""
@@ -199,7 +203,6 @@ class EditHooks:
         if self._counts[SCORES_COMPUTED] and self.run.store is not None:
             self.run.store.prune()
         for report in self._failed:
-            # The failures that are printed next are headed by this: a node id can be given to pytest again.
             report.location = (*report.location[:2], report.nodeid)
         if self.run.results_path is not None and not self.is_dry_run():
             from pytest_editeval.results_file import write_results

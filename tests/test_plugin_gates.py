@@ -94,7 +94,7 @@ gates:
   - {metric: region_emd, statistic: median, threshold: 100, by: task}
 """
     suite(project, kinds, gates, tasks=tasks)
-    result = project.run("-rA" if not options else "-rf", *options)
+    result = project.run("-rf", *options)
     assert result.ret == GATE_FAILED
     result.stdout.fnmatch_lines(
         [
@@ -107,7 +107,7 @@ gates:
             "PASS  mean region_emd ≤ 100 *",
             "FAIL  median region_emd ≤ 100 by task  472.* task=remove * n=8 * (1 other slice passes)",
             "release gate: FAILED (1 of 2)",
-            "FAILED a.edit.yaml::gates::median region_emd by task - median region_emd ≤ 100*",
+            "FAILED a.edit.yaml::gates::median region_emd by task - median*",
         ]
     )
 
@@ -246,7 +246,7 @@ def test_a_gate_on_an_unknown_metric_is_one_line(project: Project) -> None:
     suite(project, ["same"], "gates: [{metric: emdd, statistic: mean, threshold: 1}]")
     result = project.run()
     assert result.ret == CHECKS_FAILED
-    result.stdout.fnmatch_lines(["a.edit.yaml:4:19: unknown metric 'emdd'; did you mean 'emd'? in gates[[]0[]]"])
+    result.stdout.fnmatch_lines(["a.edit.yaml:4:18: unknown metric 'emdd' in gates[[]0[]]; did you mean 'emd'?"])
 
 
 def test_a_gate_on_an_unknown_slice_names_those_that_there_are(project: Project) -> None:

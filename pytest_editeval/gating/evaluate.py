@@ -115,14 +115,13 @@ def _result(gate: Gate, slug: str, candidate: str | None, number: float, slices:
 
 
 def _default_budgets(gates: Sequence[Gate], groups: Groups) -> Iterator[GateResult]:
-    """The budgets that are violated, of metrics whose soft failures no gate over the whole suite limits."""
-    own = [gate for gate in gates if gate.statistic == SOFT_FAILURE_RATE and not gate.where and gate.file is None]
-    covered = {gate.metric for gate in own}
+    """The budgets that are violated, of each metric's checks whose soft failures no gate limits."""
+    own = [gate for gate in gates if gate.statistic == SOFT_FAILURE_RATE]
     for candidate, checks in groups.items():
-        metrics = () if None in covered else sorted({check.metric for check in checks} - covered)
-        for metric in metrics:
+        free = [check for check in checks if not any(gate.about(check) for gate in own)]
+        for metric in sorted({check.metric for check in free}):
             gate = _budget(metric)
-            part = judge_slice(gate, "", [check for check in checks if gate.about(check)], SOFT_FAILURE_BUDGET)
+            part = judge_slice(gate, "", [check for check in free if gate.about(check)], SOFT_FAILURE_BUDGET)
             if part.scored >= BUDGET_FROM_CHECKS and not part.passed:
                 found = _result(gate, f"{SOFT_FAILURE_RATE} {metric}", candidate, SOFT_FAILURE_BUDGET, [part])
                 yield dataclasses.replace(found, rule=f"{found.rule} (the default budget)", place="")
