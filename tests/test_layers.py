@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
     {"errors", "results"},
     {"case_schema", "cases", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
-    | {"references", "regions", "registry", "results_file", "validation", "yamlfile"},
+    | {"references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
+    | {"whole_file", "yamlfile"},
     {"vision"},
     {"scoring", "gating"},
     {"plugin", "run", "hooks", "distribution", "collect", "selection", "progress", "cli", "commands", "reports"},
