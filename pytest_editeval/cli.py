@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from pytest_editeval import __version__
-from pytest_editeval.commands import catalogue
+from pytest_editeval.commands import baseline, catalogue, compare, gate
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.results import USAGE_ERROR
 
-COMMANDS = (catalogue,)
+COMMANDS = (catalogue, baseline, compare, gate)
 
 
 class _Parser(argparse.ArgumentParser):
