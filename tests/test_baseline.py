@@ -309,7 +309,7 @@ def test_accept_prints_what_changed(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert main(["accept", str(run(*first))]) == 0
     assert capsys.readouterr().out == (
-        "editeval-baseline.json: accepted run.jsonl, now 6 scores of profile tiny\n"
+        "editeval-baseline.json: accepted run.jsonl (profile tiny, scores now: 6)\n"
         "  new: 6: cases/a.edit.yaml::a::region_emd, cases/a.edit.yaml::b::region_emd, "
         "cases/a.edit.yaml::c::region_emd, cases/a.edit.yaml::d::region_emd, cases/a.edit.yaml::e::region_emd, "
         "cases/a.edit.yaml::gone::region_emd\n"
@@ -327,7 +327,7 @@ def test_accept_prints_what_changed(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert main(["accept", str(run(*second))]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "editeval-baseline.json: accepted run.jsonl, now 7 scores of profile tiny",
+        "editeval-baseline.json: accepted run.jsonl (profile tiny, scores now: 7)",
         "  new: 1: cases/a.edit.yaml::new::region_emd",
         "  better: 1, the largest: cases/a.edit.yaml::b::region_emd  2 -> 1.5  (better by 0.5)",
         "  worse: 1, the largest: cases/a.edit.yaml::c::region_emd  3 -> 8  (worse by 5)",
@@ -344,7 +344,7 @@ def test_accept_prints_what_changed(capsys: pytest.CaptureFixture[str]) -> None:
     third = run(result(case="a"), result(case="d", score=2.0))
     assert main(["accept", str(third), "--prune"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "editeval-baseline.json: accepted run.jsonl, now 2 scores of profile tiny"
+    assert lines[0] == "editeval-baseline.json: accepted run.jsonl (profile tiny, scores now: 2)"
     assert "  no longer a soft failure: 1: cases/a.edit.yaml::d::region_emd" in lines
     assert lines[-1].startswith("  pruned, not scored by this run: 5: cases/a.edit.yaml::b::region_emd, ")
     assert list(read_baseline(Path("editeval-baseline.json")).scores) == [

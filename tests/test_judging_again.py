@@ -68,29 +68,29 @@ def out(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_nothing_changed_and_everything_passes(capsys: pytest.CaptureFixture[str]) -> None:
     cases(("one", 5.0), ("two", 5.0))
     assert gate(row(), row("two")) == 0
-    assert out(capsys) == ["2 checks judged again: 2 passed"]
+    assert out(capsys) == ["checks judged again: 2 (2 passed)"]
 
 
 @pytest.mark.parametrize(
     ("threshold", "status", "lines"),
     [
-        (3.0, 0, ["1 checks judged again: 1 passed"]),
+        (3.0, 0, ["checks judged again: 1 (1 passed)"]),
         (
             2.5,
             1,
             [
                 f"{FILE}:10: one: region_emd = 3   must be ≤ 2.5   (lower is better)   misses by 0.5",
-                "1 checks judged again: 0 passed, 1 failed",
+                "checks judged again: 1 (0 passed, 1 failed)",
             ],
         ),
-        ("{threshold: {embedded: 3.5, other: 1.0}}", 0, ["1 checks judged again: 1 passed"]),
-        ("{threshold: 2.5, expect: fail}", 0, ["1 checks judged again: 1 passed"]),
+        ("{threshold: {embedded: 3.5, other: 1.0}}", 0, ["checks judged again: 1 (1 passed)"]),
+        ("{threshold: 2.5, expect: fail}", 0, ["checks judged again: 1 (1 passed)"]),
         (
             "{threshold: 3.5, expect: fail}",
             1,
             [
                 f"{FILE}:10: one: region_emd = 3 does not catch this control (threshold ≤ 3.5, lower is better)",
-                "1 checks judged again: 0 passed, 1 failed",
+                "checks judged again: 1 (0 passed, 1 failed)",
             ],
         ),
     ],
@@ -125,7 +125,7 @@ def test_soft_failures(option: str, status: int, capsys: pytest.CaptureFixture[s
     cases(("one", 5.0), ("two", 5.0))
     assert gate(row(), soft("two"), options=("--soft-failures", option)) == status
     expected = [f"{FILE}:19: two: region_emd: no-patch-selected: no patch"] if status else []
-    assert out(capsys) == [*expected, "2 checks judged again: 1 passed, 1 soft"]
+    assert out(capsys) == [*expected, "checks judged again: 2 (1 passed, 1 soft)"]
 
 
 def test_a_run_without_a_score_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,7 +139,7 @@ def test_errors_stay_errors(capsys: pytest.CaptureFixture[str]) -> None:
     assert gate(row(score=None, outcome=Outcome.ERROR, detail="image not found: x.png")) == 1
     assert out(capsys) == [
         f"{FILE}:10: one: region_emd: image not found: x.png",
-        "1 checks judged again: 0 passed, 1 errors",
+        "checks judged again: 1 (0 passed, 1 error)",
     ]
 
 
@@ -164,7 +164,20 @@ def test_a_score_of_something_else_is_an_error(
 ) -> None:
     cases(("one", 5.0))
     assert gate(row(**overrides)) == 1
-    assert out(capsys) == [f"{FILE}:10: one: region_emd: {detail}", "1 checks judged again: 0 passed, 1 errors"]
+    assert out(capsys) == [f"{FILE}:10: one: region_emd: {detail}", "checks judged again: 1 (0 passed, 1 error)"]
+
+
+def test_a_check_of_several_edits_has_to_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+    cases(("one", 5.0))
+    text = Path(FILE).read_text("utf-8").replace("edited.png", "edited-{seed}.png\n    repeat: {pass: 1, of: 1}")
+    Path(FILE).write_text(text, "utf-8")
+    repeated = row(repeats=(Repeat(0, "a", 1.0, 4.0, Outcome.PASSED),), quota=1)
+    for one, detail in (
+        (row(), "its repeat changed since it was scored: run it again"),
+        (repeated, "a check of several edits cannot be judged again: run it again"),
+    ):
+        assert gate(one) == 1
+        assert out(capsys)[0] == f"{FILE}:11: one: region_emd: {detail}"
 
 
 def test_a_check_without_a_row_is_no_success(capsys: pytest.CaptureFixture[str]) -> None:
@@ -172,7 +185,7 @@ def test_a_check_without_a_row_is_no_success(capsys: pytest.CaptureFixture[str])
     assert gate(row()) == 1
     assert out(capsys) == [
         f"{FILE}:19:7: two::region_emd was not scored: run it",
-        "1 checks judged again: 1 passed, 1 not scored",
+        "checks judged again: 1 (1 passed, 1 not scored)",
     ]
 
 
@@ -184,7 +197,7 @@ def test_a_file_without_any_row_counts_when_it_is_named(capsys: pytest.CaptureFi
     assert gate(row(), options=("--cases", "cases")) == 1
     assert out(capsys)[1:] == [
         "cases/deep/b.edit.yml:10:7: one::region_emd was not scored: run it",
-        "1 checks judged again: 1 passed, 1 not scored",
+        "checks judged again: 1 (1 passed, 1 not scored)",
     ]
 
 
@@ -193,7 +206,7 @@ def test_rows_of_checks_that_are_gone_are_named(capsys: pytest.CaptureFixture[st
     assert gate(row(), failed("old"), row(metric="emd")) == 0
     assert out(capsys) == [
         f"left out, no longer in the case files: 2: {FILE}::old::region_emd, {FILE}::one::emd",
-        "1 checks judged again: 1 passed",
+        "checks judged again: 1 (1 passed)",
     ]
 
 
@@ -201,7 +214,7 @@ def test_controls_keep_their_outcome(capsys: pytest.CaptureFixture[str]) -> None
     cases(("one", 1e9))
     control = failed(control="destroyed", threshold=5.0, node_id=f"{FILE}::one[destroyed]::region_emd")
     assert gate(row(), control, options=("--output", "again.jsonl")) == 0
-    assert out(capsys)[-1] == "1 checks judged again: 1 passed, 1 controls left as they were"
+    assert out(capsys)[-1] == "checks judged again: 1 (1 passed, controls as they were: 1)"
     assert read_results(Path("again.jsonl"))[1] == control
 
 
@@ -212,10 +225,10 @@ def test_every_candidate_needs_a_row_of_every_check(capsys: pytest.CaptureFixtur
     assert out(capsys) == [
         f"{FILE}:19: two[v1]: region_emd = 9   must be ≤ 5   (lower is better)   misses by 4",
         f"{FILE}:19:7: two[v2]::region_emd was not scored: run it",
-        "4 checks judged again: 3 passed, 1 failed, 1 not scored",
+        "checks judged again: 4 (3 passed, 1 failed, 1 not scored)",
     ]
     assert gate(*rows, options=("--candidate", "v1")) == 1
-    assert out(capsys)[-1] == "3 checks judged again: 2 passed, 1 failed"
+    assert out(capsys)[-1] == "checks judged again: 3 (2 passed, 1 failed)"
     assert gate(*rows, options=("--candidate", "v3")) == 4
     assert capsys.readouterr().err == ("editeval: run.jsonl: unknown candidate 'v3'\n  known: v1, v2\n")
 
@@ -314,7 +327,7 @@ def test_a_tolerance_is_held_against_the_baseline(capsys: pytest.CaptureFixture[
         assert out(capsys) == [
             "results: again.jsonl (2 rows)",
             f"{FILE}:10: one: region_emd = 3   was 2.5   (lower is better)   worse by 0.5, tolerance 0.25",
-            "2 checks judged again: 1 passed, 1 failed",
+            "checks judged again: 2 (1 passed, 1 failed)",
         ]
     # The score of the baseline is in the rows: without one, they are held against the same.
     again = read_results(Path("again.jsonl"))
@@ -331,7 +344,7 @@ def test_checks_that_changed_since_the_baseline_are_named(capsys: pytest.Capture
     assert out(capsys) == [
         f"changed since the baseline, not compared with it: 1: {FILE}::one::region_emd",
         f"tolerance without effect, no score in a baseline: 1: {FILE}::one::region_emd",
-        "1 checks judged again: 1 passed",
+        "checks judged again: 1 (1 passed)",
     ]
 
 
@@ -363,7 +376,9 @@ def test_a_pass_rate_decides_about_failed_checks(
     assert gate(*rows, options=("--output", "again.jsonl")) == status
     lines = out(capsys)
     assert any(line.startswith(verdict) for line in lines)
-    assert lines[-1] == (f"10 checks judged again: 9 passed, 1 failed (1 for a gate to decide), {passed} gates passed")
+    assert lines[-1] == (
+        f"checks judged again: 10 (9 passed, 1 failed (1 for a gate to decide), gates passed: {passed})"
+    )
     covered_by = read_results(Path("again.jsonl"))[0].covered_by
     assert covered_by == "nearly all" if name else str(covered_by).startswith("pass rate ≥ 9")
     # An error, or a soft failure that counts as failed, is not the gate's business.
@@ -383,7 +398,7 @@ def test_gates_of_the_configuration_and_of_files_against_the_baseline(capsys: py
     for score, status in ((2.5, 0), (2.25, 10)):
         write_results(Path("old.jsonl"), [row(case, score=score) for case in TEN])
         assert gate(*rows, options=("--config", "own.yaml", "--baseline", "old.jsonl")) == status
-    assert out(capsys)[-1] == "10 checks judged again: 10 passed, 1 of 2 gates passed"
+    assert out(capsys)[-1] == "checks judged again: 10 (10 passed, gates passed: 1 of 2)"
     # Of other inputs, the baseline has nothing to say.
     write_results(Path("old.jsonl"), [row(case, score=9.0, source_digest="00") for case in TEN])
     assert gate(*rows, options=("--config", "own.yaml", "--baseline", "old.jsonl")) == 10
@@ -402,7 +417,7 @@ def test_a_gate_whose_checks_were_not_run_does_not_pass(capsys: pytest.CaptureFi
     gates = "gates: [{metric: region_emd, statistic: mean, threshold: 5}]\n"
     cases(*((case, 5.0) for case in (*TEN, "new")), gates=gates)
     assert gate(*(row(case) for case in TEN)) == 1
-    assert out(capsys)[-1] == "10 checks judged again: 10 passed, 1 not scored, 0 of 1 gates passed"
+    assert out(capsys)[-1] == "checks judged again: 10 (10 passed, 1 not scored, gates passed: 0 of 1)"
 
 
 def test_ten_thousand_rows_without_torch() -> None:
@@ -415,6 +430,6 @@ def test_ten_thousand_rows_without_torch() -> None:
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert process.stdout.splitlines()[-2:] == [
-        "10,000 checks judged again: 10,000 passed, 1 of 1 gates passed",
+        "checks judged again: 10,000 (10,000 passed, gates passed: 1 of 1)",
         "False 0",
     ]

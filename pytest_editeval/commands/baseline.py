@@ -42,7 +42,7 @@ def _accept(arguments: argparse.Namespace) -> int:
     old = read_baseline(path) if path.exists() else None
     baseline, changes = accept(run, old, arguments.prune, path)
     write_baseline(baseline)
-    print(f"{display_path(path)}: accepted {name}, now {len(baseline.scores):,} scores of profile {baseline.profile}")
+    print(f"{display_path(path)}: accepted {name} (profile {baseline.profile}, scores now: {len(baseline.scores):,})")
     for line in change_lines(changes):
         print(f"  {line}")
     return 0

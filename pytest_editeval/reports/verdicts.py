@@ -45,7 +45,7 @@ def count_line(judged: JudgedAgain, gates: Sequence[GateResult]) -> str:
         (Outcome.PASSED, "passed"),
         (Outcome.FAILED, "failed"),
         (Outcome.SOFT_FAILURE, "soft"),
-        (Outcome.ERROR, "errors"),
+        (Outcome.ERROR, "error"),
     ):
         count = sum(result.outcome is outcome for result in checks)
         if count or outcome is Outcome.PASSED:
@@ -54,7 +54,7 @@ def count_line(judged: JudgedAgain, gates: Sequence[GateResult]) -> str:
     if judged.missing:
         parts.append(f"{len(judged.missing):,} not scored")
     if controls := len(judged.results) - len(checks):
-        parts.append(f"{controls:,} controls left as they were")
+        parts.append(f"controls as they were: {controls:,}")
     if gates:
-        parts.append(f"{sum(gate.passed for gate in gates):,} of {len(gates):,} gates passed")
-    return f"{len(checks):,} checks judged again: {', '.join(parts)}"
+        parts.append(f"gates passed: {sum(gate.passed for gate in gates):,} of {len(gates):,}")
+    return f"checks judged again: {len(checks):,} ({', '.join(parts)})"
