@@ -11,6 +11,7 @@ from pytest_editeval.gating.rows import Rows
 from pytest_editeval.reports.text import named, number, table
 
 SHOWN = 10
+SHOWN_OF_EXPECTED = 3  # of names that are no surprise
 HEADINGS = (
     "metric",
     "",
@@ -29,7 +30,7 @@ HEADINGS = (
 
 def change_lines(changes: Changes) -> list[str]:
     """What `editeval accept` did, a line for each kind of change that there is."""
-    lines = [f"new: {_counted(changes.new)}"] if changes.new else []
+    lines = [f"new: {_counted(changes.new, SHOWN_OF_EXPECTED)}"] if changes.new else []
     for how, kind in (("better", changes.better), ("worse", changes.worse)):
         if kind:
             lines.append(f"{how}: {len(kind):,}, the largest: {_change(kind[0])}")
@@ -73,17 +74,17 @@ def comparison_lines(a: Side, b: Side, comparison: Comparison) -> list[str]:
 
 def left_out_lines(rows: Rows, title: str) -> Iterator[str]:
     """The rows that do not count, by why."""
-    for what, left_out in (
-        ("errors", rows.errors),
-        ("controls", rows.controls),
-        ("edits that are expected to fail", rows.expected_to_fail),
+    for what, left_out, shown in (
+        ("errors", rows.errors, SHOWN),
+        ("controls", rows.controls, SHOWN_OF_EXPECTED),
+        ("edits that are expected to fail", rows.expected_to_fail, SHOWN_OF_EXPECTED),
     ):
         if left_out:
-            yield f"{title}, {what}: {_counted([result.node_id for result in left_out])}"
+            yield f"{title}, {what}: {_counted([result.node_id for result in left_out], shown)}"
 
 
-def _counted(names: Sequence[str]) -> str:
-    return f"{len(names):,}: {named(names, SHOWN)}"
+def _counted(names: Sequence[str], shown: int = SHOWN) -> str:
+    return f"{len(names):,}: {named(names, shown)}"
 
 
 def _metric_row(row: MetricRow) -> tuple[str, ...]:
