@@ -103,6 +103,8 @@ def _csv(path: Path) -> Rows:
 def _csv_rows(name: str, reader: Any) -> Rows:
     rows = _numbered(name, reader)
     _, header = next(rows, (1, []))
+    if twice := [column for column in header if header.count(column) > 1]:
+        raise EditEvalError(f"{name}:1: column {twice[0]!r} is there twice")
     if not header:
         return
     pending = None

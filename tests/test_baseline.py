@@ -263,6 +263,7 @@ def test_scores_are_comparable_while_the_inputs_are_the_same() -> None:
     assert (has_changed(baseline, row), has_changed(baseline, moved)) == (False, True)
     assert comparable(baseline, result(case="other")) is None
     assert not has_changed(baseline, result(case="other"))
+    assert comparable(replace(baseline, scores={row.key: Accepted(math.nan, inputs_of(row))}), row) is None
 
 
 @pytest.mark.parametrize(

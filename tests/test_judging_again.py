@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 import subprocess
 import sys
 from dataclasses import replace
@@ -101,6 +103,30 @@ def test_changed_thresholds(
     cases(("one", threshold))
     assert gate(row()) == status
     assert out(capsys) == lines
+
+
+def test_verdicts_of_many_scores_in_both_directions(capsys: pytest.CaptureFixture[str]) -> None:
+    draw = random.Random(7)
+    thresholds = {f"case{index}": draw.choice([0.25, 0.5, 0.75]) for index in range(200)}
+    cases(*((case, f"{number}\n      emd: {number}") for case, number in thresholds.items()))
+    text = Path(FILE).read_text("utf-8").replace("      emd:", "      dinov3_structure_similarity:")
+    Path(FILE).write_text(text, "utf-8")
+    rows = []
+    for case in thresholds:
+        score = draw.choice([0.25, 0.5, 0.75, draw.random(), math.nan])
+        rows.append(failed(case, score=score, threshold=9.0))
+        rows.append(
+            row(case, metric="dinov3_structure_similarity", higher_is_better=True, scope="edit_area", score=score)
+        )
+    assert gate(*rows, options=("--output", "again.parquet")) == 1
+    for before, after in zip(rows, read_results(Path("again.parquet")), strict=True):
+        assert before.score is not None
+        threshold = thresholds[before.case]
+        good = before.score >= threshold if before.higher_is_better else before.score <= threshold
+        assert after.outcome is (Outcome.PASSED if good else Outcome.FAILED), after.node_id
+    assert capsys.readouterr().out.count("must be") == sum(
+        one.outcome is Outcome.FAILED for one in read_results(Path("again.parquet"))
+    )
 
 
 def test_a_check_that_failed_passes_by_a_threshold_that_lets_it() -> None:

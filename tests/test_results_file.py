@@ -294,6 +294,7 @@ def test_files_of_other_versions_name_the_columns(suffix: str, tmp_path: Path, m
         ("a.csv", b"name,age\nx,3\n", "a.csv:1: not a results file: no column 'node_id'"),
         ("a.csv", b"name\n", "a.csv:1: not a results file: no column 'node_id'"),
         ("a.csv", b"", "a.csv: no rows"),
+        ("a.csv", b"node_id,score,score\n", "a.csv:1: column 'score' is there twice"),
         ("a.csv", b"\xfe\n", "a.csv:1: not UTF-8: byte 0xfe"),
         ("a.parquet", b"hello", "a.parquet: torn, or not Parquet ("),
         ("a.txt", b"", "a.txt: unknown format '.txt'; allowed: .jsonl, .csv, .parquet"),

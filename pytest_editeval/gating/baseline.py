@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,9 +149,11 @@ def has_changed(baseline: Baseline, result: CheckResult) -> bool:
 
 
 def comparable(baseline: Baseline, result: CheckResult) -> float | None:
-    """The baseline's score of a check; `None` where it has none, a soft failure, or one of other inputs."""
+    """The baseline's score of a check; `None` where it has none, a soft failure, no number, or one of other inputs."""
     accepted = baseline.scores.get(result.key)
-    return None if accepted is None or has_changed(baseline, result) else accepted.score
+    if accepted is None or accepted.score is None or has_changed(baseline, result):
+        return None
+    return accepted.score if math.isfinite(accepted.score) else None
 
 
 def within_tolerance(result: CheckResult) -> bool:

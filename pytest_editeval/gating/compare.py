@@ -102,11 +102,10 @@ def compare(a: Side, b: Side, tolerance: float = 0.0) -> Comparison:
     both = sorted(one.keys() & other.keys())
     changed_inputs = tuple(key for key in both if one[key].inputs != other[key].inputs)
     alike = [key for key in both if one[key].inputs == other[key].inputs]
-    not_finite = tuple(key for key in alike if not all(math.isfinite(side[key].score or 0.0) for side in (one, other)))
+    not_finite = [key for key in alike if not all(math.isfinite(side[key].score or 0.0) for side in (one, other))]
     by_metric: dict[str, list[str]] = {metric: [] for metric in sorted({metric_of(key) for key in both})}
-    for key in alike:
-        if key not in not_finite:
-            by_metric[metric_of(key)].append(key)
+    for key in sorted(set(alike) - set(not_finite)):
+        by_metric[metric_of(key)].append(key)
     rows, changes = [], []
     for metric, keys in by_metric.items():
         row, own = _metric(metric, keys, a, b, tolerance)
@@ -119,7 +118,7 @@ def compare(a: Side, b: Side, tolerance: float = 0.0) -> Comparison:
         verdicts=_verdicts(a.results, b.results),
         missing=(tuple(sorted(other.keys() - one.keys())), tuple(sorted(one.keys() - other.keys()))),
         changed_inputs=changed_inputs,
-        not_finite=not_finite,
+        not_finite=tuple(not_finite),
     )
 
 
