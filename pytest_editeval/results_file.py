@@ -3,60 +3,73 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.results import CheckResult
+from pytest_editeval.results_columns import COLUMNS, KINDS, csv_row, json_row, table_row
+from pytest_editeval.results_reader import READERS, read_results, require_pyarrow
+from pytest_editeval.whole_file import written_whole
 
-SUFFIXES = (".jsonl", ".csv", ".parquet")
-COLUMNS = tuple(field.name for field in dataclasses.fields(CheckResult))
+__all__ = ["COLUMNS", "SUFFIXES", "check_results_path", "read_results", "write_results"]
+
+SUFFIXES = tuple(READERS)
 
 
-def check_results_path(path: Path) -> Path:
+def check_results_path(path: Path, option: str = "--editeval-results") -> Path:
     """The path, if its ending names a format that can be written here; `EditEvalError` says what is allowed."""
     if path.suffix not in SUFFIXES:
-        raise EditEvalError(
-            f"--editeval-results {path}: unknown format {path.suffix!r}; allowed: {', '.join(SUFFIXES)}"
-        )
+        raise EditEvalError(f"{option} {path}: unknown format {path.suffix!r}; allowed: {', '.join(SUFFIXES)}")
     if path.is_dir():
-        raise EditEvalError(f"--editeval-results {path}: that is a directory")
+        raise EditEvalError(f"{option} {path}: that is a directory")
     if path.suffix == ".parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError as error:
-            raise EditEvalError(
-                f"--editeval-results {path}: Parquet needs {error.name}; pip install 'pytest-editeval[parquet]'"
-            ) from None
+        require_pyarrow(f"{option} {path}")
     return path
 
 
 def write_results(path: Path, results: Sequence[CheckResult]) -> None:
-    """Write all rows in the format that the path's ending names."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [result.to_data() for result in results]
-    if path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
-    elif path.suffix == ".csv":
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
-            writer.writeheader()
-            writer.writerows(_flat(row) for row in rows)
-    else:
-        import pyarrow as pa
-        import pyarrow.parquet
+    """Write all rows in the format that the path's ending names; a file that is there is replaced as a whole.
 
-        flat = [_flat(row) for row in rows]
-        columns = {name: [row[name] for row in flat] for name in COLUMNS}
-        pa.parquet.write_table(pa.table(columns), path)
+    Half a surrogate pair, as in the name of a file that is not UTF-8, is written as the six characters of its escape.
+    Raises `OSError`, and leaves the file that was there.
+    """
+    with written_whole(path) as unfinished:
+        _WRITERS[path.suffix](unfinished, results)
 
 
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """Lists and mappings as JSON text, which a cell of a table can hold."""
-    return {
-        key: json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-        for key, value in row.items()
-    }
+def _write_jsonl(path: Path, results: Sequence[CheckResult]) -> None:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+        for result in results:
+            stream.write(json.dumps(json_row(result), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _write_csv(path: Path, results: Sequence[CheckResult]) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        writer.writeheader()
+        writer.writerows(csv_row(result) for result in results)
+
+
+def _write_parquet(path: Path, results: Sequence[CheckResult]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    # The types do not depend on the rows: a column of nulls has the type that it has in other files.
+    types = {"int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+    schema = pa.schema([(name, types.get(kind.removesuffix(" | None"), pa.string())) for name, kind in KINDS.items()])
+    rows = [table_row(result) for result in results]
+    columns = {name: [_without_surrogates(row[name]) for row in rows] for name in COLUMNS}
+    pa.parquet.write_table(pa.table(columns, schema=schema), path)
+
+
+def _without_surrogates(value: object) -> object:
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+_WRITERS: dict[str, Callable[[Path, Sequence[CheckResult]], None]] = {
+    ".jsonl": _write_jsonl,
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+}

@@ -12,8 +12,9 @@ PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
     {"errors", "results"},
     {"case_schema", "cases", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
-    | {"candidates", "controls", "derived", "suites", "threshold_edits", "yaml_edits"}
-    | {"references", "regions", "registry", "results_file", "validation", "yamlfile"},
+    | {"candidates", "controls", "derived", "suites", "threshold_edits", "whole_file", "yaml_edits"}
+    | {"references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
+    | {"yamlfile"},
     {"vision"},
     {"scoring", "gating"},
     {"plugin", "run", "hooks", "hookspecs", "gate_run", "gate_hooks", "arguments", "distribution", "collect", "item"}

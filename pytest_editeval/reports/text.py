@@ -18,6 +18,12 @@ def number(value: float, beside: float | None = None) -> str:
     return text
 
 
+def named(names: Sequence[str], shown: int = 10) -> str:
+    """The first names, and how many more there are."""
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
 def headline(result: CheckResult) -> str:
     """One line: the score, the threshold in the metric's direction, and by how much it misses."""
     if result.score is None or result.margin is None:
@@ -30,8 +36,12 @@ def headline(result: CheckResult) -> str:
         caught = "catches this control" if result.outcome is Outcome.PASSED else "does not catch this control"
         return f"{result.metric} = {score} {caught} (threshold {sign} {threshold}, {direction})"
     which = f" ({_nth_best(result.quota)} of {len(result.repeats)})" if result.quota and result.repeats else ""
-    if result.margin >= 0 and result.exceeds_tolerance:
-        return f"{result.metric} = {score}{which}   {_versus_baseline(result)}"
+    if result.margin >= 0 and result.exceeds_tolerance and result.worsening is not None:
+        worse, allowed = number(result.worsening, result.tolerance), number(result.tolerance or 0.0, result.worsening)
+        before = number(result.baseline or 0.0, result.score)
+        return (
+            f"{result.metric} = {score}{which}   was {before}   ({direction})   worse by {worse}, tolerance {allowed}"
+        )
     how = "misses" if result.margin < 0 else "clears"
     by = number(abs(result.margin)) + (", within noise" if result.within_noise else "")
     return f"{result.metric} = {score}{which}   must be {sign} {threshold}   ({direction})   {how} by {by}"

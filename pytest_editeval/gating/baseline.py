@@ -1,0 +1,178 @@
+"""The accepted scores of the last release: what they are, when they can be compared, and how they are read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_editeval.digests import digest_of
+from pytest_editeval.errors import EditEvalError, display_path
+from pytest_editeval.gating.rows import Rows, of_candidate, profile_of, sort_out
+from pytest_editeval.results import CheckResult, Outcome
+from pytest_editeval.results_file import SUFFIXES, read_results
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class MetricIdentity:
+    """With what the scores of a metric were measured: its version, and the fingerprint of the checkpoints."""
+
+    version: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A score, `None` for a soft failure, and the digest of what was judged (`inputs_of`)."""
+
+    score: float | None
+    inputs: str
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Accepted scores by `CheckResult.key`; all scores of a metric have one identity."""
+
+    path: Path
+    profile: str
+    metrics: Mapping[str, MetricIdentity]
+    scores: Mapping[str, Accepted]
+
+
+def inputs_of(result: CheckResult) -> str:
+    """Digest, 16 hexadecimal digits, of what was judged beside the edit and the models.
+
+    The source, the region and the parameters; of a check of several edits also how many they are and have to pass,
+    because they choose which edit's score is the check's.
+    """
+    parts: dict[str, object] = {
+        "source": result.source_digest,
+        "scope": result.scope,
+        "coords": [[float(value) for value in box] for box in result.coords],
+        "parameters": result.parameters,
+    }
+    if result.repeats:
+        parts |= {"quota": result.quota, "repeats": len(result.repeats)}
+    return digest_of(parts)[:16]
+
+
+def identities_of(results: Sequence[CheckResult], name: str) -> dict[str, MetricIdentity]:
+    """The identity of each metric; an `EditEvalError` where rows of one metric have two."""
+    found: dict[str, MetricIdentity] = {}
+    for result in results:
+        own = MetricIdentity(result.metric_version, result.fingerprint or UNKNOWN)
+        first = found.setdefault(result.metric, own)
+        if own != first:
+            raise EditEvalError(f"{name} mixes scores of {result.metric}: {_differences(first, own)}")
+    return found
+
+
+def baseline_of(rows: Rows, profile: str, path: Path) -> Baseline:
+    """The scores of the rows that count, one for each check; `path` is where they come from."""
+    name = display_path(path)
+    node_ids: dict[str, str] = {}
+    for result in rows.scored:
+        first = node_ids.setdefault(result.key, result.node_id)
+        if first != result.node_id:
+            raise EditEvalError(f"{name} has two scores of {result.key}: {first} and {result.node_id}")
+    return Baseline(
+        path=path,
+        profile=profile,
+        metrics=identities_of(rows.scored, name),
+        scores={result.key: Accepted(score_of(result), inputs_of(result)) for result in rows.scored},
+    )
+
+
+def score_of(result: CheckResult) -> float | None:
+    """The score; `None` for a soft failure, whatever value stands for it."""
+    return None if result.outcome is Outcome.SOFT_FAILURE else result.score
+
+
+def metric_of(key: str) -> str:
+    """The metric of a `CheckResult.key`."""
+    return key.rpartition("::")[2]
+
+
+def mismatches(
+    baseline: Baseline,
+    profile: str,
+    identities: Mapping[str, MetricIdentity],
+    names: tuple[str, str] = ("the baseline", "this run"),
+) -> list[str]:
+    """Why scores cannot be compared with the baseline's, a line for each difference; `names` are the sides'."""
+    lines = []
+    if baseline.profile != profile:
+        lines.append(f"profile: {names[0]} has {baseline.profile!r}, {names[1]} {profile!r}")
+    for metric, other in sorted(identities.items()):
+        own = baseline.metrics.get(metric)
+        if own is not None and own != other:
+            lines.append(f"{metric}: {_differences(own, other)}")
+    return lines
+
+
+def check_alike(
+    baseline: Baseline,
+    profile: str,
+    identities: Mapping[str, MetricIdentity],
+    names: tuple[str, str],
+    allow_mismatch: bool,
+) -> list[str]:
+    """The `mismatches` as lines to print; an `EditEvalError` with them, where there are any that are not allowed."""
+    found = mismatches(baseline, profile, identities, names)
+    if found and not allow_mismatch:
+        differences = "".join(f"\n  {line}" for line in found)
+        raise EditEvalError(f"{' and '.join(names)} were not measured alike (--allow-mismatch){differences}")
+    return [f"not measured alike: {line}" for line in found]
+
+
+def _differences(one: MetricIdentity, other: MetricIdentity) -> str:
+    parts = [f"metric version {one.version} against {other.version}"] if one.version != other.version else []
+    if one.fingerprint != other.fingerprint:
+        parts.append(f"checkpoints {_short(one, other)} against {_short(other, one)}")
+    return ", ".join(parts)
+
+
+def _short(one: MetricIdentity, other: MetricIdentity) -> str:
+    """As much of a fingerprint as tells it from the other: an object metric's has two parts."""
+    text, beside = one.fingerprint, other.fingerprint
+    length = next((end for end in range(8, len(text)) if text[:end] != beside[:end]), len(text))
+    return text[:length] + ("…" if length < len(text) else "")
+
+
+def has_changed(baseline: Baseline, result: CheckResult) -> bool:
+    """Whether the baseline has a score of the check that was made of other inputs."""
+    accepted = baseline.scores.get(result.key)
+    return accepted is not None and result.outcome is not Outcome.ERROR and accepted.inputs != inputs_of(result)
+
+
+def comparable(baseline: Baseline, result: CheckResult) -> float | None:
+    """The baseline's score of a check; `None` where it has none, a soft failure, no number, or one of other inputs."""
+    accepted = baseline.scores.get(result.key)
+    if accepted is None or accepted.score is None or has_changed(baseline, result):
+        return None
+    return accepted.score if math.isfinite(accepted.score) else None
+
+
+def within_tolerance(result: CheckResult) -> bool:
+    """Whether a check is no worse than its baseline by more than its tolerance, where it has both."""
+    worsening = result.worsening
+    return result.tolerance is None or worsening is None or worsening <= result.tolerance
+
+
+def read_baseline(path: Path, candidate: str | None = None) -> Baseline:
+    """The baseline in a baseline file, or the scores in a results file, of which `candidate` chooses one's.
+
+    Every fault of the file is an `EditEvalError` of one line; several candidates without a choice are one.
+    """
+    if path.suffix in SUFFIXES:
+        name = display_path(path)
+        results = of_candidate(read_results(path), candidate, name)
+        return baseline_of(sort_out(results), profile_of(results, name), path)
+    if candidate is not None:
+        raise EditEvalError(f"{display_path(path)} is a baseline file, and has no candidates; leave out {candidate!r}")
+    from pytest_editeval.gating.baseline_file import read_baseline_file
+
+    return read_baseline_file(path)

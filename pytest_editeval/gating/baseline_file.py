@@ -1,0 +1,129 @@
+"""The baseline file: JSON for a repository, sorted and one check a line, so that versions of it can be merged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from pytest_editeval import __version__
+from pytest_editeval.errors import EditEvalError, display_path
+from pytest_editeval.gating.baseline import Accepted, Baseline, MetricIdentity, metric_of
+from pytest_editeval.results_columns import encoded
+from pytest_editeval.results_reader import read_text
+from pytest_editeval.validation import Settings, problems
+from pytest_editeval.whole_file import written_whole
+
+FORMAT_NAME = "pytest-editeval baseline"
+FORMAT = f"{FORMAT_NAME} 1"
+KEYS = ("format", "profile", "metrics", "scores")
+
+
+class _Metric(Settings):
+    version: int
+    fingerprint: str
+
+
+class _Score(Settings):
+    score: float | None
+    inputs: str
+
+
+class _File(Settings):
+    format: str
+    profile: str
+    metrics: dict[str, _Metric]
+    scores: dict[str, _Score]
+
+
+def baseline_text(baseline: Baseline) -> str:
+    """The text of the baseline file; `read_baseline` gives back an equal baseline."""
+    return (
+        "{\n"
+        f'  "format": {_json(FORMAT)},\n'
+        f'  "profile": {_json(baseline.profile)},\n'
+        f'  "metrics": {_block(baseline.metrics)},\n'
+        f'  "scores": {_block(baseline.scores)}\n'
+        "}\n"
+    )
+
+
+def write_baseline(baseline: Baseline) -> None:
+    """Write the baseline to its path, as a whole or not at all; raises `EditEvalError`."""
+    try:
+        with written_whole(baseline.path) as unfinished:
+            unfinished.write_text(baseline_text(baseline), "utf-8", errors="backslashreplace", newline="\n")
+    except OSError as error:
+        reason = error.strerror or error
+        raise EditEvalError(f"{display_path(baseline.path)}: cannot be written: {reason}") from None
+
+
+def read_baseline_file(path: Path) -> Baseline:
+    """The baseline in a file that `baseline_text` wrote; an `EditEvalError` says in one line what is wrong with it."""
+    name, text = display_path(path), read_text(path)
+    if not text.strip():
+        raise EditEvalError(f"{name}: empty")
+    data = _parsed(name, text)
+    found = data.get("format") if isinstance(data, dict) else None
+    if not isinstance(found, str) or not found.startswith(FORMAT_NAME):
+        raise EditEvalError(f'{name}: not a baseline: it does not begin with "format": {_json(FORMAT)}')
+    if found != FORMAT:
+        raise EditEvalError(f"{name}: has the format {found!r}; pytest-editeval {__version__} reads {FORMAT!r}")
+    try:
+        file = TypeAdapter(_File).validate_python(data)
+    except ValidationError as error:
+        problem = next(problems(error, data, "", lambda path: ("key", () if path else KEYS)))
+        raise EditEvalError(f"{name}: {problem.message}") from None
+    metrics = {metric: MetricIdentity(part.version, part.fingerprint) for metric, part in file.metrics.items()}
+    for key in file.scores:
+        if metric_of(key) not in metrics:
+            raise EditEvalError(f"{name}: the metric of {key!r} is not in 'metrics'")
+    scores = {key: Accepted(part.score, part.inputs) for key, part in file.scores.items()}
+    return Baseline(path, file.profile, metrics, scores)
+
+
+def _parsed(name: str, text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_without_duplicates)
+    except json.JSONDecodeError as error:
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
+                raise EditEvalError(f"{name}:{number}: a merge conflict; keep one of the two sides") from None
+        torn = "torn: it ends" if error.pos >= len(text.rstrip()) else f"not JSON: {error.msg}"
+        raise EditEvalError(f"{name}:{error.lineno}: {torn}") from None
+    except RecursionError:
+        raise EditEvalError(f"{name}: not a baseline: nested too deeply") from None
+    except _DuplicateError as error:
+        raise EditEvalError(f"{name}: {error} is there twice, as after a merge; keep one") from None
+
+
+class _DuplicateError(Exception):
+    """A key that a mapping has twice, of which JSON's readers would keep the last."""
+
+
+def _without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in data:
+            raise _DuplicateError(repr(key))
+        data[key] = value
+    return data
+
+
+def _block(parts: Mapping[str, MetricIdentity | Accepted]) -> str:
+    if not parts:
+        return "{}"
+    lines = [f"    {_json(key)}: {_json(_plain(part))}" for key, part in sorted(parts.items())]
+    return "{\n" + ",\n".join(lines) + "\n  }"
+
+
+def _plain(part: MetricIdentity | Accepted) -> dict[str, Any]:
+    return {key: encoded(value) if isinstance(value, float) else value for key, value in asdict(part).items()}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)

@@ -1,0 +1,219 @@
+"""A results file read back: every fault in it is one line that says where and what."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from pytest_editeval import __version__
+from pytest_editeval.errors import EditEvalError, display_path
+from pytest_editeval.results import CheckResult, Repeat
+from pytest_editeval.results_columns import COLUMNS, from_csv, from_json, from_table
+from pytest_editeval.validation import describe, problems
+
+KNOWN_BY = ("node_id", "metric", "outcome")
+TORN = "torn: the last line is cut off; run the checks again, or remove the line and lose the check"
+REPEAT_KEYS = frozenset(field.name for field in dataclasses.fields(Repeat))
+Rows = Iterator[tuple[str, dict[str, Any]]]
+
+
+def read_results(path: Path) -> list[CheckResult]:
+    """The rows of a results file, in the order of the file, equal to those that were written.
+
+    An `EditEvalError` names the place of what is wrong: a file that is missing, torn, empty, not one of ours, or of
+    another version; a value that its column cannot have; a node id that stands there twice.
+    """
+    name = display_path(path)
+    if path.suffix not in READERS:
+        raise EditEvalError(f"{name}: unknown format {path.suffix!r}; allowed: {', '.join(READERS)}")
+    results: list[CheckResult] = []
+    places: dict[str, str] = {}
+    for place, row in READERS[path.suffix](path):
+        result = _result(place, row)
+        first = places.setdefault(result.node_id, place)
+        if first != place:
+            raise EditEvalError(f"{place}: node id {result.node_id!r} is taken; it is first in {first}")
+        results.append(result)
+    if not results:
+        raise EditEvalError(f"{name}: no rows: no check was run, or the file is torn")
+    return results
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, without a byte order mark; an `EditEvalError` says why it cannot be read."""
+    name = display_path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise EditEvalError(f"{name}: no such file") from None
+    except IsADirectoryError:
+        raise EditEvalError(f"{name}: that is a directory") from None
+    except OSError as error:
+        raise EditEvalError(f"{name}: cannot be read: {error.strerror or error}") from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise EditEvalError(f"{name}:{line}: not UTF-8: byte 0x{data[error.start]:02x}") from None
+
+
+def require_pyarrow(subject: str) -> None:
+    """Raises an `EditEvalError` that begins with `subject` where pyarrow is not installed."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise EditEvalError(f"{subject}: Parquet needs {error.name}; pip install 'pytest-editeval[parquet]'") from None
+
+
+def _jsonl(path: Path) -> Rows:
+    # Not splitlines(): a text may hold other separators of lines, which JSON leaves as they are.
+    lines = [(number, line) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
+    for number, line in lines:
+        place = f"{display_path(path)}:{number}"
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            if line.startswith("{") and number == lines[-1][0]:
+                raise EditEvalError(f"{place}: {TORN}") from None
+            raise EditEvalError(f"{place}: not a results file: not JSON ({_reason(error)})") from None
+        if not isinstance(row, dict):
+            found = f"a line is a mapping with the columns of a check, found {describe(row)}"
+            raise EditEvalError(f"{place}: not a results file: {found}")
+        _check_columns(place, row, row.get("versions"))
+        yield place, from_json(row)
+
+
+def _csv(path: Path) -> Rows:
+    name, text = display_path(path), read_text(path)
+    limit = csv.field_size_limit(len(text) + 1)  # the default is less than the details of a large check
+    try:
+        yield from _csv_rows(name, csv.reader(io.StringIO(text, newline=""), strict=True))
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _csv_rows(name: str, reader: Any) -> Rows:
+    rows = _numbered(name, reader)
+    _, header = next(rows, (1, []))
+    if twice := [column for column in header if header.count(column) > 1]:
+        raise EditEvalError(f"{name}:1: column {twice[0]!r} is there twice")
+    if not header:
+        return
+    pending = None
+    for number, cells in rows:
+        if pending is not None:
+            yield _csv_row(name, header, *pending, is_last=False)
+        pending = number, cells
+    if pending is None:
+        _check_columns(f"{name}:1", header, None)
+    else:
+        yield _csv_row(name, header, *pending, is_last=True)
+
+
+def _numbered(name: str, reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, each with the line that it begins in."""
+    start = 1
+    try:
+        for cells in reader:
+            if cells:
+                yield start, cells
+            start = reader.line_num + 1
+    except csv.Error as error:
+        if str(error) == "unexpected end of data":
+            raise EditEvalError(f"{name}:{start}: {TORN}") from None
+        raise EditEvalError(f"{name}:{start}: not a results file: not CSV ({error})") from None
+
+
+def _csv_row(
+    name: str, header: list[str], number: int, cells: list[str], *, is_last: bool
+) -> tuple[str, dict[str, Any]]:
+    place = f"{name}:{number}"
+    row = dict(zip(header, cells, strict=False))
+    _check_columns(f"{name}:1", header, row.get("versions"))
+    try:
+        if len(cells) != len(header):
+            raise ValueError(f"{len(cells)} cells in the place of {len(header)}")
+        return place, from_csv(row)
+    except ValueError as error:
+        torn = is_last and len(cells) <= len(header)
+        raise EditEvalError(f"{place}: {TORN if torn else error}") from None
+
+
+def _parquet(path: Path) -> Rows:
+    name = display_path(path)
+    require_pyarrow(name)
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    if not path.is_file():
+        raise EditEvalError(f"{name}: {'that is a directory' if path.is_dir() else 'no such file'}")
+    try:
+        table = pa.parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise EditEvalError(f"{name}: torn, or not Parquet ({_reason(error)})") from None
+    rows = table.to_pylist()
+    _check_columns(name, table.column_names, rows[0].get("versions") if rows else None)
+    for number, row in enumerate(rows, 1):
+        place = f"{name}: row {number}"
+        try:
+            yield place, from_table(row)
+        except ValueError as error:
+            raise EditEvalError(f"{place}: {error}") from None
+
+
+def _check_columns(place: str, columns: Iterable[str], versions: Any) -> None:
+    """Raises an `EditEvalError` unless the columns are those of this version."""
+    found = set(columns)
+    missing = [name for name in COLUMNS if name not in found]
+    others = [str(name) for name in columns if name not in COLUMNS]
+    if not missing and not others:
+        return
+    if absent := [name for name in KNOWN_BY if name in missing]:
+        raise EditEvalError(f"{place}: not a results file: no column {absent[0]!r}")
+    faults = [f"columns are missing: {', '.join(missing)}"] if missing else []
+    faults += [f"unknown columns: {', '.join(others)}"] if others else []
+    wrote = f"{_written_by(versions)}this is {__version__}"
+    raise EditEvalError(f"{place}: {'; '.join(faults)} ({wrote}); run the checks again with this version")
+
+
+def _written_by(versions: Any) -> str:
+    if isinstance(versions, str):
+        try:
+            versions = json.loads(versions)
+        except ValueError:
+            return ""
+    version = versions.get("pytest-editeval") if isinstance(versions, dict) else None
+    return f"written by pytest-editeval {version}, " if version else ""
+
+
+@cache
+def _adapter() -> TypeAdapter[CheckResult]:
+    return TypeAdapter(CheckResult)
+
+
+def _result(place: str, row: dict[str, Any]) -> CheckResult:
+    try:
+        result = _adapter().validate_python(row)
+    except ValidationError as error:
+        problem = next(problems(error, row, "", lambda _: ("key", ())))
+        raise EditEvalError(f"{place}: {problem.message}") from None
+    # pydantic passes over the keys of a dataclass that it does not know.
+    if others := [key for repeat in row["repeats"] for key in repeat if key not in REPEAT_KEYS]:
+        raise EditEvalError(f"{place}: unknown key {others[0]!r} in 'repeats'")
+    return result
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+READERS: dict[str, Callable[[Path], Rows]] = {".jsonl": _jsonl, ".csv": _csv, ".parquet": _parquet}
