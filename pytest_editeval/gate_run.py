@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_editeval.errors import EditEvalError
-from pytest_editeval.results import CheckResult, Outcome
+from pytest_editeval.results import CheckResult, MetricIdentity, Outcome
 
 if TYPE_CHECKING:
     from pytest_editeval.gate_rules import Gate
-    from pytest_editeval.gating.baseline import Baseline, MetricIdentity
+    from pytest_editeval.gating.baseline import Baseline
     from pytest_editeval.gating.noise import NoiseFloor
     from pytest_editeval.run import EditRun
 
@@ -49,7 +49,6 @@ class GateRun:
         """Refuse a baseline, or a noise floor, of other checkpoints than the profile's."""
         if self.allow_mismatch or (self.baseline is None and self.noise is None):
             return
-        from pytest_editeval.gating.baseline import MetricIdentity
         from pytest_editeval.registry import get_metric
         from pytest_editeval.scoring.engine import EditEval
 
@@ -115,18 +114,18 @@ class GateRun:
     def held_against_all(self, result: CheckResult) -> CheckResult:
         """A scored result with everything it is held against: threshold, baseline, noise, and the gate that decides."""
         from pytest_editeval.gating.verdicts import settled
-        from pytest_editeval.gating.words import title
 
         if result.control is None and (self.baseline is not None or self.noise is not None):
             result = self._beside_others(result)
         result = settled(result)
-        if result.outcome is Outcome.FAILED and self.judges:
-            decides = next((gate for gate in self.gates if gate.decides(result)), None)
-            result = replace(result, covered_by=title(decides) if decides else None)
-        return result
+        if result.outcome is not Outcome.FAILED or not self.judges:
+            return result
+        from pytest_editeval.gating.evaluate import covered
+
+        return covered(result, self.gates)
 
     def _beside_others(self, result: CheckResult) -> CheckResult:
-        from pytest_editeval.gating.baseline import MetricIdentity, comparable
+        from pytest_editeval.gating.baseline import comparable
         from pytest_editeval.gating.noise import noise_of
 
         if result.fingerprint is not None:
@@ -139,10 +138,9 @@ class GateRun:
         """The baseline's scores by `CheckResult.key`, without those of checks that have changed since."""
         if self.baseline is None:
             return None
-        from pytest_editeval.gating.baseline import has_changed
+        from pytest_editeval.gating.baseline import accepted_scores
 
-        changed = {result.key for result in results if has_changed(self.baseline, result)}
-        return {key: accepted.score for key, accepted in self.baseline.scores.items() if key not in changed}
+        return accepted_scores(self.baseline, results)
 
 
 def _raise(option: str, path: Path | None, mismatches: Sequence[str]) -> None:

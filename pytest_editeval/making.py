@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.candidates import path_name
 from pytest_editeval.errors import EditEvalError
+from pytest_editeval.whole_file import written_whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -92,12 +92,10 @@ class EditMaker:
         except (EditEvalError, TypeError, ValueError) as error:
             found = f"{type(edited).__name__}: {error}"
             raise EditModelError(f"{_where(case, candidate, seed)}: the editing model gave no image, {found}") from None
+        path = folder / f"{case.id}.png"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"{case.id}.png"
-            part = folder / f"{case.id}.{os.getpid()}.part"  # whole or not at all: another worker may make the same
-            image.save(part, "PNG")
-            part.replace(path)
+            with written_whole(path) as unfinished:  # another worker may make the same
+                image.save(unfinished, "PNG")
         except OSError as error:
             raise EditModelError(f"{_where(case, candidate, seed)}: the edit cannot be saved: {error}") from None
         return path

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 SCORES_COMPUTED = "scores computed"
 SCORES_REMEMBERED = "scores remembered"
@@ -82,6 +82,13 @@ class Verdict:
 
     outcome: Outcome
     margin: float | None = None
+
+
+class MetricIdentity(NamedTuple):
+    """With what the scores of a metric were measured: its version, and the fingerprint of the checkpoints."""
+
+    version: int
+    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,9 @@ class CheckResult:
     @property
     def exceeds_tolerance(self) -> bool:
         """Whether the score is worse than the baseline's by more than the check tolerates."""
-        return self.tolerance is not None and self.worsening is not None and self.worsening > self.tolerance
+        if self.tolerance is None or self.worsening is None:
+            return False
+        return not self.worsening <= self.tolerance  # NaN is not within it
 
     @property
     def within_noise(self) -> bool:

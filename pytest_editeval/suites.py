@@ -1,16 +1,20 @@
-"""The checks of many case files, for who judges them without pytest."""
+"""The checks and gates of many case files, for who judges them without pytest."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pytest_editeval.cases import BrokenCase, BrokenCheck, load_cases, resolve_check
+from pytest_editeval.cases import BrokenCase, BrokenCheck, CaseFileError, load_cases, resolve_check
 from pytest_editeval.checks import EditCase, ResolvedCheck
 from pytest_editeval.config import Profile
 from pytest_editeval.errors import CaseError, EditEvalError, display_path
+from pytest_editeval.gate_rules import Gate
+
+PATTERNS = ("*.edit.yaml", "*.edit.yml")
 
 
 @dataclass(frozen=True)
@@ -33,56 +37,64 @@ class SuiteCheck:
 
 @dataclass(frozen=True)
 class Suite:
-    """The checks of case files in their order, and the mistakes in the files as lines."""
+    """What case files say: their checks in order, their gates, and every mistake in them."""
 
+    files: tuple[Path, ...]
     checks: tuple[SuiteCheck, ...]
-    mistakes: tuple[str, ...]
+    gates: tuple[Gate, ...]
+    mistakes: tuple[CaseError, ...]
 
 
-def find_case_files(paths: Iterable[Path], patterns: Sequence[str]) -> list[Path]:
-    """The files among `paths`, and those in the directories whose names match; `EditEvalError` where there is none.
+def find_case_files(paths: Iterable[Path]) -> list[Path]:
+    """The files among `paths`, and the case files in the directories, each once; hidden directories are not searched.
 
-    Directories whose names begin with a dot are not searched.
+    Raises an `EditEvalError` for a path that is not there, and for a directory without case files.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}
     for path in paths:
-        if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if _is_case_file(file, path, patterns))
-            if not files:
-                raise EditEvalError(f"no {' or '.join(patterns)} in {display_path(path)}")
-        elif path.is_file():
-            files = [path]
-        else:
-            raise EditEvalError(f"file or directory not found: {display_path(path)}")
-        found |= dict.fromkeys(files)
-    return list(found)
+        if not path.exists():
+            raise EditEvalError(f"{display_path(path)}: no such file or directory")
+        files = sorted(_below(path)) if path.is_dir() else [path]
+        if not files:
+            raise EditEvalError(f"{display_path(path)}: no case files in it ({' or '.join(PATTERNS)})")
+        for file in files:
+            found.setdefault(absolute(file), file)
+    return list(found.values())
 
 
-def _is_case_file(file: Path, directory: Path, patterns: Sequence[str]) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(directory).parent.parts)
-    return not hidden and any(fnmatch(file.name, pattern) for pattern in patterns) and file.is_file()
+def absolute(path: Path) -> str:
+    """The path from the root; links keep their names, as in node ids."""
+    return os.path.abspath(path)  # noqa: PTH100
 
 
-def load_suite(files: Iterable[Path], profile: Profile) -> Suite:
+def _below(directory: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(directory):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(folder, name) for name in names if any(fnmatch(name, pattern) for pattern in PATTERNS))
+
+
+def load_suite(files: Sequence[Path], profile: Profile) -> Suite:
     """Read case files; a mistake leaves everything else standing, as it does in pytest."""
     checks: list[SuiteCheck] = []
-    mistakes: list[str] = []
+    gates: list[Gate] = []
+    mistakes: list[CaseError] = []
     for path in files:
         try:
-            cases = load_cases(path).cases
+            file = load_cases(path)
         except CaseError as error:
-            mistakes.append(str(error))
+            mistakes += error.errors if isinstance(error, CaseFileError) else (error,)
             continue
-        for case in cases:
+        gates += file.gates
+        for case in file.cases:
             if isinstance(case, BrokenCase):
-                mistakes += map(str, case.errors)
+                mistakes += case.errors
                 continue
             for check in _resolved(case, profile):
                 if isinstance(check, SuiteCheck):
                     checks.append(check)
                 else:
-                    mistakes += map(str, check)
-    return Suite(tuple(checks), tuple(mistakes))
+                    mistakes += check
+    return Suite(tuple(files), tuple(checks), tuple(gates), tuple(mistakes))
 
 
 def _resolved(case: EditCase, profile: Profile) -> Iterator[SuiteCheck | Sequence[CaseError]]:

@@ -18,17 +18,15 @@ from pytest_editeval.gating.accepting import accept
 from pytest_editeval.gating.baseline import (
     Accepted,
     Baseline,
-    MetricIdentity,
     comparable,
     has_changed,
     inputs_of,
     mismatches,
     read_baseline,
-    within_tolerance,
 )
 from pytest_editeval.gating.baseline_file import baseline_text, write_baseline
 from pytest_editeval.gating.changes import change, largest_first
-from pytest_editeval.results import CheckResult, Outcome, Repeat
+from pytest_editeval.results import CheckResult, MetricIdentity, Outcome, Repeat
 from pytest_editeval.results_file import SUFFIXES, write_results
 from rows import result
 
@@ -279,7 +277,7 @@ def test_scores_are_comparable_while_the_inputs_are_the_same() -> None:
     ],
 )
 def test_the_tolerance_is_inclusive_and_has_the_direction(overrides: dict[str, Any], within: bool) -> None:
-    assert within_tolerance(result(**overrides)) is within
+    assert result(**overrides).exceeds_tolerance is not within
 
 
 def test_changes_of_several_metrics_are_ranked_by_their_own_scale() -> None:

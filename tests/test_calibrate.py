@@ -418,8 +418,8 @@ def test_a_threshold_for_each_task(folder: Path, capsys: pytest.CaptureFixture[s
     [
         (["run.jsonl", "--write"], "--write needs --cases"),
         (["run.jsonl", "run.jsonl"], "run.jsonl is given 2 times"),
-        (["run.jsonl", "--cases", "gone"], "--cases gone: no such file or directory"),
-        (["run.jsonl", "--cases", "empty"], "--cases empty: no *.edit.yaml or *.edit.yml in it"),
+        (["run.jsonl", "--cases", "gone"], "gone: no such file or directory"),
+        (["run.jsonl", "--cases", "empty"], "empty: no case files in it (*.edit.yaml or *.edit.yml)"),
         (["run.jsonl", "--candidate", "v1"], "unknown candidate 'v1'; the runs name no candidates"),
         (["run.jsonl", "--plots", "run.jsonl"], "--plots run.jsonl: File exists"),
         (["run.jsonl", "--config", "b32.yaml"], "the runs are of profile 'embedded', --config b32.yaml is 'b32'"),

@@ -190,8 +190,10 @@ def test_the_default_budget(soft: int, checks: int, violated: bool) -> None:
         ({"metric": None}, True),
         ({}, True),
         ({"metric": "region_emd"}, False),
-        ({"file": "a.edit.yaml"}, False),
-        ({"where": (("task", "t"),)}, False),
+        ({"file": "a.edit.yaml"}, True),
+        ({"file": "b.edit.yaml"}, False),
+        ({"where": (("task", "t"),)}, True),
+        ({"where": (("task", "other"),)}, False),
     ],
 )
 def test_an_own_gate_takes_the_place_of_the_default_budget(rule: dict[str, Any], covers: bool) -> None:

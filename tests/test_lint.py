@@ -180,8 +180,9 @@ def test_a_case_that_nothing_done_passes_is_one_finding(project: Project) -> Non
 def row(check: SuiteCheck, **changes: object) -> CheckResult:
     """A row of a results file, as a run would write it."""
     resolved, spec = check.resolved, metrics()[check.metric]
+    variant = "-".join(str(changes[key]) for key in ("control", "candidate", "score", "scope") if key in changes)
     values: dict[str, object] = {
-        "node_id": check.label,
+        "node_id": f"a.edit.yaml::{check.case.id}[{variant}]::{check.metric}",
         "file": "a.edit.yaml",
         "line": 10,
         "case": check.case.id,
@@ -277,7 +278,10 @@ def test_what_is_not_told_is_named_and_no_finding(project: Project, capsys: pyte
         ([told, boxes], '"destroyed": its boxes, scope or parameters changed since the results were scored'),
         ([told, fault], '"destroyed": image not found: source.png'),
         ([told], '"destroyed": the results have no such control'),
-        ([replace(told, file="b.edit.yaml")], "the results have no such control"),
+        (
+            [replace(told, file="b.edit.yaml", node_id="b.edit.yaml::red_scarf::region_emd")],
+            "the results have no such control",
+        ),
     ):
         status, out, _ = from_results(project, capsys, rows)
         assert (status, out[0]) == (0, f"{label} {reason}")
@@ -299,7 +303,7 @@ def test_rows_of_another_directory_are_found_by_the_end_of_the_path(
     [
         ({"profile": "large"}, "profile: the results have 'large', the case files are judged with 'tiny'"),
         ({"control": None}, "the results hold no controls: score them with 'controls: auto', or leave out --results"),
-        ({"fingerprint": "0123"}, "region_emd: checkpoints f… against 0123…"),
+        ({"fingerprint": "0123"}, "region_emd: checkpoints f against 0123"),
         ({"metric_version": 2}, "region_emd: metric version 1 against 2"),
     ],
 )

@@ -29,6 +29,7 @@ from pytest_editeval.gating.noise import (
     read_noise,
     write_noise,
 )
+from pytest_editeval.results import MetricIdentity as Identity
 from pytest_editeval.scoring.ahead import UNOPENED, Wanted
 from pytest_editeval.scoring.disturbed import DISTURBANCES
 from pytest_editeval.scoring.suite import open_editeval, score_all
@@ -89,17 +90,19 @@ def test_a_noise_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert noise_of(FLOOR, "sam_dino_cls_sim") is noise_of(None, "emd") is None
 
 
-def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(EditEvalError, match=r"^cannot write \S+noise\.json: No such file or directory$"):
-        write_noise(tmp_path / "gone" / "noise.json", FLOOR)
+def test_a_folder_that_cannot_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(EditEvalError, match=r"^cannot write \S+noise\.json: File exists$"):
+        write_noise(tmp_path / "file" / "noise.json", FLOOR)
 
 
 def test_every_mismatch_names_both_sides() -> None:
-    assert mismatches(FLOOR, "tiny", {"emd": (1, "f" * 16), "sam_clip_cls_sim": (3, "0")}) == []
-    assert mismatches(FLOOR, "large", {"emd": (2, "0123456789abcdef"), "region_emd": (1, "f" * 16)}) == [
+    assert mismatches(FLOOR, "tiny", {"emd": Identity(1, "f" * 16), "sam_clip_cls_sim": Identity(3, "0")}) == []
+    assert mismatches(
+        FLOOR, "large", {"emd": Identity(2, "0123456789abcdef"), "region_emd": Identity(1, "f" * 16)}
+    ) == [
         "profile: the noise file has 'tiny', this run 'large'",
-        "emd: metric version 1 against 2",
-        "emd: checkpoints ffffffffffff… against 0123456789ab…",
+        "emd: metric version 1 against 2, checkpoints ffffffff… against 01234567…",
     ]
 
 
@@ -244,8 +247,8 @@ def test_the_edits_of_a_candidate_are_measured(project: Project, capsys: pytest.
         (("--output", "gone/noise.json"), "--output gone/noise.json: that is a directory, or lies in none"),
         (("--config", "gone.yaml"), "gone.yaml"),
         (("--candidate", "v2"), "--candidate v2: say where its edits are: v2=DIR"),
-        (("gone.edit.yaml",), "file or directory not found: gone.edit.yaml"),
-        (("empty",), "no *.edit.yaml or *.edit.yml in empty"),
+        (("gone.edit.yaml",), "gone.edit.yaml: no such file or directory"),
+        (("empty",), "empty: no case files in it (*.edit.yaml or *.edit.yml)"),
     ],
 )
 def test_a_mistake_of_the_user_is_one_line(

@@ -58,10 +58,11 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from pytest_editeval.gating.labels import read_labels
     from pytest_editeval.reports.calibration import calibration_lines
     from pytest_editeval.reports.calibration_plots import check_plots_directory, write_plots
+    from pytest_editeval.suites import find_case_files
 
     if arguments.write and not arguments.cases:
         raise EditEvalError("--write needs --cases: the case files to write the thresholds into")
-    files = None if arguments.cases is None else _case_files(arguments.cases)
+    files = None if arguments.cases is None else find_case_files(arguments.cases)
     if arguments.plots is not None:
         check_plots_directory(arguments.plots)
     labels = None if arguments.labels is None else read_labels(arguments.labels)
@@ -99,23 +100,6 @@ def _check_profile(config: Path | None, profile: str) -> None:
 
     if config is not None and (name := load_profile(config).name) != profile:
         raise EditEvalError(f"the runs are of profile {profile!r}, --config {display_path(config)} is {name!r}")
-
-
-def _case_files(paths: Sequence[Path]) -> list[Path]:
-    """The files, and those in the directories whose names are the usual ones of case files."""
-    from pytest_editeval.run import DEFAULT_FILES
-
-    files: dict[Path, None] = {}
-    for path in paths:
-        found = [path]
-        if path.is_dir():
-            found = sorted(file for pattern in DEFAULT_FILES for file in path.rglob(pattern))
-            if not found:
-                raise EditEvalError(f"--cases {display_path(path)}: no {' or '.join(DEFAULT_FILES)} in it")
-        elif not path.exists():
-            raise EditEvalError(f"--cases {display_path(path)}: no such file or directory")
-        files |= dict.fromkeys(file.resolve() for file in found)
-    return list(files)
 
 
 def _edited(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from pytest_editeval.config import Profile
     from pytest_editeval.gating.baseline import Baseline
-    from pytest_editeval.gating.suite import Suite
+    from pytest_editeval.gating.suite import JudgedSuite
     from pytest_editeval.results import CheckResult
 
 
@@ -40,11 +40,12 @@ def add(commands: Any) -> None:
 
 def _gate(arguments: argparse.Namespace) -> int:
     from pytest_editeval.config import load_profile
+    from pytest_editeval.gating.matching import files_of
     from pytest_editeval.gating.rows import candidates_of, check_candidate
     from pytest_editeval.gating.suite import judge_suite
-    from pytest_editeval.gating.written import case_files, files_of, read_checks
     from pytest_editeval.results import CHECKS_FAILED
     from pytest_editeval.results_file import check_results_path, read_results
+    from pytest_editeval.suites import find_case_files, load_suite
 
     if arguments.output is not None:
         check_results_path(arguments.output, "--output")
@@ -53,7 +54,7 @@ def _gate(arguments: argparse.Namespace) -> int:
         check_candidate(arguments.candidate, candidates_of(rows), str(arguments.results))
     profile = load_profile(arguments.config)
     _check_profile(rows, profile, str(arguments.results))
-    written = read_checks(case_files(arguments.cases) if arguments.cases else files_of(rows), profile)
+    written = load_suite(find_case_files(arguments.cases) if arguments.cases else files_of(rows), profile)
     if written.mistakes:
         print("\n".join(map(str, written.mistakes)))
         print(f"nothing judged: mistakes in case files: {len(written.mistakes):,}")
@@ -66,7 +67,7 @@ def _gate(arguments: argparse.Namespace) -> int:
     return _reported(suite, arguments.soft_failures)
 
 
-def _reported(suite: Suite, soft_failures: str) -> int:
+def _reported(suite: JudgedSuite, soft_failures: str) -> int:
     """Print the verdicts; returns the exit status."""
     from pytest_editeval.reports.gates import gate_lines
     from pytest_editeval.reports.verdicts import count_line, failing, failing_lines, notice_lines
@@ -99,7 +100,8 @@ def _check_profile(rows: Sequence[CheckResult], profile: Profile, name: str) -> 
 def _baseline(arguments: argparse.Namespace, rows: Sequence[CheckResult], profile: Profile) -> Baseline | None:
     """The baseline that was named; refused unless it was measured as the rows were."""
     from pytest_editeval.errors import display_path
-    from pytest_editeval.gating.baseline import check_alike, identities_of, read_baseline
+    from pytest_editeval.gating.baseline import check_alike, read_baseline
+    from pytest_editeval.gating.identities import identities_of
     from pytest_editeval.gating.rows import sort_out
 
     if arguments.baseline is None:

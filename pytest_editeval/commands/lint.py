@@ -6,12 +6,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_editeval.results import CHECKS_FAILED
+from pytest_editeval.results import CHECKS_FAILED, MetricIdentity
 
 if TYPE_CHECKING:
     from pytest_editeval.config import Profile
     from pytest_editeval.gating.lint import Linted
-    from pytest_editeval.gating.noise import Identity
     from pytest_editeval.suites import Suite
 
 STORE = Path(".pytest_cache", "d", "editeval")
@@ -36,7 +35,6 @@ def _lint(args: argparse.Namespace) -> int:
     from pytest_editeval.gating.lint import lint
     from pytest_editeval.gating.noise import mismatches, read_noise
     from pytest_editeval.reports.lint import finding_line, not_told
-    from pytest_editeval.run import DEFAULT_FILES
     from pytest_editeval.suites import find_case_files, load_suite
 
     check_device(args.device)
@@ -44,7 +42,7 @@ def _lint(args: argparse.Namespace) -> int:
     floor = read_noise(args.noise) if args.noise is not None else None
     if floor is not None and (wrong := mismatches(floor, profile.name, {})):
         raise EditEvalError("; ".join(wrong))
-    files = find_case_files(args.paths, DEFAULT_FILES)
+    files = find_case_files(args.paths)
     suite = load_suite(files, profile)
     if args.results is not None:
         checks, identities = _from_results(args.results, suite, profile)
@@ -55,22 +53,24 @@ def _lint(args: argparse.Namespace) -> int:
     findings, untold = lint(checks, floor), not_told(checks)
     unmeasured = sorted({one.check.metric for one in checks} - floor.metrics.keys()) if floor is not None else []
     missing = (f"{metric}: the noise file has no noise of it" for metric in unmeasured)
-    for line in (*suite.mistakes, *map(finding_line, findings), *untold, *missing):
+    for line in (*map(str, suite.mistakes), *map(finding_line, findings), *untold, *missing):
         print(line)
     counts = f"{len(findings)} findings in {len(checks)} checks of {len(files)} files"
     print(f"lint: {counts}, {len(untold)} checks not told, {len(suite.mistakes)} mistakes in case files")
     return CHECKS_FAILED if findings or suite.mistakes else 0
 
 
-def _from_results(path: Path, suite: Suite, profile: Profile) -> tuple[list[Linted], dict[str, Identity]]:
-    from pytest_editeval.gating.control_rows import identities_of, linted_from
+def _from_results(path: Path, suite: Suite, profile: Profile) -> tuple[list[Linted], dict[str, MetricIdentity]]:
+    from pytest_editeval.gating.control_rows import linted_from
+    from pytest_editeval.gating.identities import identities_of
     from pytest_editeval.results_file import read_results
 
     results = read_results(path)
-    return linted_from(suite.checks, results, profile.name), identities_of(results)
+    measured = (row for row in results if row.fingerprint is not None)
+    return linted_from(suite.checks, results, profile.name), identities_of(measured, str(path))
 
 
-def _scored(suite: Suite, profile: Profile, device: str) -> tuple[list[Linted], dict[str, Identity]]:
+def _scored(suite: Suite, profile: Profile, device: str) -> tuple[list[Linted], dict[str, MetricIdentity]]:
     from pytest_editeval.scoring.controlled import score_controls
     from pytest_editeval.scoring.store import Store
     from pytest_editeval.scoring.suite import identities, open_editeval

@@ -31,7 +31,6 @@ def _noise(args: argparse.Namespace) -> int:
     from pytest_editeval.device import check_device
     from pytest_editeval.errors import EditEvalError, display_path
     from pytest_editeval.gating.noise import NoiseFloor, write_noise
-    from pytest_editeval.run import DEFAULT_FILES
     from pytest_editeval.scoring.disturbed import measure_noise
     from pytest_editeval.suites import find_case_files, load_suite
 
@@ -39,9 +38,9 @@ def _noise(args: argparse.Namespace) -> int:
     if args.output is not None and (args.output.is_dir() or not args.output.parent.is_dir()):
         raise EditEvalError(f"--output {display_path(args.output)}: that is a directory, or lies in none")
     profile = load_profile(args.config)
-    suite = load_suite(find_case_files(args.paths, DEFAULT_FILES), profile)
+    suite = load_suite(find_case_files(args.paths), profile)
     if suite.mistakes:
-        print("\n".join(suite.mistakes))
+        print("\n".join(map(str, suite.mistakes)))
         return CHECKS_FAILED
     checks = [check for check in suite.checks if check.resolved.check.expect == "pass"]
     edits, left_out = _edits(checks, args.candidate)

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from pytest_editeval.errors import EditEvalError, Position, display_path
-from pytest_editeval.gating import verdicts
-from pytest_editeval.gating.baseline import Baseline, comparable, has_changed, score_of, within_tolerance
+from pytest_editeval.gating.baseline import Baseline, comparable, has_changed
+from pytest_editeval.gating.matching import Files
 from pytest_editeval.gating.rows import candidates_of
-from pytest_editeval.gating.written import CheckId, Files, WrittenCheck, WrittenChecks
+from pytest_editeval.gating.verdicts import settled
 from pytest_editeval.registry import get_metric
-from pytest_editeval.results import CheckResult, Outcome, Score
+from pytest_editeval.results import CheckResult, Outcome
+from pytest_editeval.suites import Suite, SuiteCheck
+
+CheckId = tuple[Path, str, str]
+"""The case file, the id of the case, and the metric."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class JudgedAgain:
         )
 
 
-def judge_again(rows: Sequence[CheckResult], written: WrittenChecks, baseline: Baseline | None) -> JudgedAgain:
+def judge_again(rows: Sequence[CheckResult], written: Suite, baseline: Baseline | None) -> JudgedAgain:
     """Judge the rows of a results file again.
 
     Without a `baseline` a row keeps the baseline's score that it was held against. A row that was scored with other
@@ -65,6 +69,7 @@ def judge_again(rows: Sequence[CheckResult], written: WrittenChecks, baseline: B
     `EditEvalError` where a row's file or check cannot be told.
     """
     files = Files(written.files)
+    checks = {(check.case.path, check.case.id, check.metric): check for check in written.checks}
     results: list[CheckResult] = []
     gone: list[CheckResult] = []
     changed: list[CheckResult] = []
@@ -72,7 +77,7 @@ def judge_again(rows: Sequence[CheckResult], written: WrittenChecks, baseline: B
     node_ids: dict[tuple[CheckId, str | None], str] = {}
     for row in rows:
         file = files.of(row)
-        check = None if file is None else written.checks.get((file, row.case, row.metric))
+        check = None if file is None else checks.get((file, row.case, row.metric))
         if file is None or check is None:
             gone.append(row)
             continue
@@ -90,7 +95,7 @@ def judge_again(rows: Sequence[CheckResult], written: WrittenChecks, baseline: B
         results.append(_judged(row, check))
     return JudgedAgain(
         results=tuple(results),
-        missing=tuple(_missing(written, node_ids, candidates_of(rows), names)),
+        missing=tuple(_missing(checks, node_ids, candidates_of(rows), names)),
         gone=tuple(gone),
         changed_inputs=tuple(changed),
         without_baseline=tuple(
@@ -104,7 +109,7 @@ def judge_again(rows: Sequence[CheckResult], written: WrittenChecks, baseline: B
     )
 
 
-def _judged(row: CheckResult, written: WrittenCheck) -> CheckResult:
+def _judged(row: CheckResult, written: SuiteCheck) -> CheckResult:
     case, resolved, spec = written.case, written.resolved, get_metric(row.metric)
     current = replace(
         row,
@@ -117,21 +122,17 @@ def _judged(row: CheckResult, written: WrittenCheck) -> CheckResult:
         threshold=resolved.threshold,
         higher_is_better=spec.higher_is_better,
         tolerance=resolved.check.tolerance,
+        quota=case.repeat.quota if case.repeat else None,
         covered_by=None,
     )
     if row.outcome is Outcome.ERROR:
         return current
     if fault := _not_to_be_judged(row, written):
         return replace(current, score=None, margin=None, outcome=Outcome.ERROR, reason=None, detail=fault)
-    score = Score(row.metric, score_of(row))
-    verdict = verdicts.judge(score, current.threshold, current.higher_is_better, resolved.check.expect)
-    judged = replace(current, margin=verdict.margin, outcome=verdict.outcome)
-    if judged.outcome is Outcome.PASSED and judged.expect == "pass" and not within_tolerance(judged):
-        return replace(judged, outcome=Outcome.FAILED)
-    return judged
+    return settled(current)
 
 
-def _not_to_be_judged(row: CheckResult, written: WrittenCheck) -> str | None:
+def _not_to_be_judged(row: CheckResult, written: SuiteCheck) -> str | None:
     """Why the score is not that of the check as it is written now."""
     case, resolved, spec = written.case, written.resolved, get_metric(row.metric)
     if row.metric_version != spec.version:
@@ -140,14 +141,10 @@ def _not_to_be_judged(row: CheckResult, written: WrittenCheck) -> str | None:
         "boxes": row.coords != resolved.coords,
         "scope": row.scope != resolved.scope,
         "parameters": dict(row.parameters) != resolved.parameters,
-        "repeat": bool(row.repeats) != (case.repeat is not None),
+        "seeds": tuple(repeat.seed for repeat in row.repeats) != (case.repeat.seeds if case.repeat else ()),
     }
     changed = [name for name, differs in parts.items() if differs]
-    if changed:
-        return f"its {' and '.join(changed)} changed since it was scored: run it again"
-    if row.repeats:  # verdicts.judge_repeats(scores, threshold, higher, expect, quota) belongs here
-        return "a check of several edits cannot be judged again: run it again"
-    return None
+    return f"its {' and '.join(changed)} changed since it was scored: run it again" if changed else None
 
 
 def _has_score(result: CheckResult) -> bool:
@@ -155,13 +152,13 @@ def _has_score(result: CheckResult) -> bool:
 
 
 def _missing(
-    written: WrittenChecks,
+    checks: Mapping[CheckId, SuiteCheck],
     found: Collection[tuple[CheckId, str | None]],
     candidates: Sequence[str],
     names: Mapping[Path, str],
 ) -> Iterator[MissingCheck]:
     """Every candidate of the results needs a row of every check, unless the check has one of no candidate."""
-    for key, check in written.checks.items():
+    for key, check in checks.items():
         if (key, None) in found:
             continue
         file, case, metric = key

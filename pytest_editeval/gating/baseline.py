@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import EditEvalError, display_path
+from pytest_editeval.gating.identities import differences, identities_of
 from pytest_editeval.gating.rows import Rows, of_candidate, profile_of, sort_out
-from pytest_editeval.results import CheckResult, Outcome
+from pytest_editeval.results import CheckResult, MetricIdentity, Outcome
 from pytest_editeval.results_file import SUFFIXES, read_results
-
-UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class MetricIdentity:
-    """With what the scores of a metric were measured: its version, and the fingerprint of the checkpoints."""
-
-    version: int
-    fingerprint: str
 
 
 @dataclass(frozen=True)
@@ -59,17 +50,6 @@ def inputs_of(result: CheckResult) -> str:
     return digest_of(parts)[:16]
 
 
-def identities_of(results: Sequence[CheckResult], name: str) -> dict[str, MetricIdentity]:
-    """The identity of each metric; an `EditEvalError` where rows of one metric have two."""
-    found: dict[str, MetricIdentity] = {}
-    for result in results:
-        own = MetricIdentity(result.metric_version, result.fingerprint or UNKNOWN)
-        first = found.setdefault(result.metric, own)
-        if own != first:
-            raise EditEvalError(f"{name} mixes scores of {result.metric}: {_differences(first, own)}")
-    return found
-
-
 def baseline_of(rows: Rows, profile: str, path: Path) -> Baseline:
     """The scores of the rows that count, one for each check; `path` is where they come from."""
     name = display_path(path)
@@ -103,14 +83,7 @@ def mismatches(
     names: tuple[str, str] = ("the baseline", "this run"),
 ) -> list[str]:
     """Why scores cannot be compared with the baseline's, a line for each difference; `names` are the sides'."""
-    lines = []
-    if baseline.profile != profile:
-        lines.append(f"profile: {names[0]} has {baseline.profile!r}, {names[1]} {profile!r}")
-    for metric, other in sorted(identities.items()):
-        own = baseline.metrics.get(metric)
-        if own is not None and own != other:
-            lines.append(f"{metric}: {_differences(own, other)}")
-    return lines
+    return differences((baseline.profile, profile), baseline.metrics, identities, names)
 
 
 def check_alike(
@@ -128,20 +101,6 @@ def check_alike(
     return [f"not measured alike: {line}" for line in found]
 
 
-def _differences(one: MetricIdentity, other: MetricIdentity) -> str:
-    parts = [f"metric version {one.version} against {other.version}"] if one.version != other.version else []
-    if one.fingerprint != other.fingerprint:
-        parts.append(f"checkpoints {_short(one, other)} against {_short(other, one)}")
-    return ", ".join(parts)
-
-
-def _short(one: MetricIdentity, other: MetricIdentity) -> str:
-    """As much of a fingerprint as tells it from the other: an object metric's has two parts."""
-    text, beside = one.fingerprint, other.fingerprint
-    length = next((end for end in range(8, len(text)) if text[:end] != beside[:end]), len(text))
-    return text[:length] + ("…" if length < len(text) else "")
-
-
 def has_changed(baseline: Baseline, result: CheckResult) -> bool:
     """Whether the baseline has a score of the check that was made of other inputs."""
     accepted = baseline.scores.get(result.key)
@@ -156,10 +115,10 @@ def comparable(baseline: Baseline, result: CheckResult) -> float | None:
     return accepted.score if math.isfinite(accepted.score) else None
 
 
-def within_tolerance(result: CheckResult) -> bool:
-    """Whether a check is no worse than its baseline by more than its tolerance, where it has both."""
-    worsening = result.worsening
-    return result.tolerance is None or worsening is None or worsening <= result.tolerance
+def accepted_scores(baseline: Baseline, results: Iterable[CheckResult]) -> dict[str, float | None]:
+    """The baseline's scores by `CheckResult.key`, without those of checks that have changed since."""
+    changed = {result.key for result in results if has_changed(baseline, result)}
+    return {key: accepted.score for key, accepted in baseline.scores.items() if key not in changed}
 
 
 def read_baseline(path: Path, candidate: str | None = None) -> Baseline:

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from pytest_editeval import __version__
 from pytest_editeval.errors import EditEvalError, display_path
-from pytest_editeval.gating.baseline import Accepted, Baseline, MetricIdentity, metric_of
+from pytest_editeval.gating.baseline import Accepted, Baseline, metric_of
+from pytest_editeval.results import MetricIdentity
 from pytest_editeval.results_columns import encoded
 from pytest_editeval.results_reader import read_text
 from pytest_editeval.validation import Settings, problems
@@ -122,7 +123,8 @@ def _block(parts: Mapping[str, MetricIdentity | Accepted]) -> str:
 
 
 def _plain(part: MetricIdentity | Accepted) -> dict[str, Any]:
-    return {key: encoded(value) if isinstance(value, float) else value for key, value in asdict(part).items()}
+    values = part._asdict() if isinstance(part, MetricIdentity) else asdict(part)
+    return {key: encoded(value) if isinstance(value, float) else value for key, value in values.items()}
 
 
 def _json(value: object) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_editeval.candidates import DESTROYED, NOTHING_DONE
-from pytest_editeval.errors import EditEvalError, display_path
+from pytest_editeval.errors import EditEvalError
 from pytest_editeval.gating.lint import End, Linted
-from pytest_editeval.gating.noise import Identity
+from pytest_editeval.gating.matching import Files
 from pytest_editeval.results import CheckResult
 from pytest_editeval.suites import SuiteCheck
 
@@ -28,16 +28,11 @@ def linted_from(checks: Sequence[SuiteCheck], results: Sequence[CheckResult], pr
         raise EditEvalError(
             "the results hold no controls: score them with 'controls: auto', or leave out --results to score them here"
         )
-    files = _files({row.file for row in results}, {check.case.path for check in checks})
+    files = Files(list(dict.fromkeys(check.case.path for check in checks)))
     rows: defaultdict[_Key, list[CheckResult]] = defaultdict(list)
     for row in results:
-        rows[files[row.file], row.case, row.metric].append(row)
+        rows[files.of(row), row.case, row.metric].append(row)
     return [_linted(check, rows.get((check.case.path, check.case.id, check.metric), ())) for check in checks]
-
-
-def identities_of(results: Iterable[CheckResult]) -> dict[str, Identity]:
-    """With what the metrics of a run were measured."""
-    return {row.metric: (row.metric_version, row.fingerprint) for row in results if row.fingerprint is not None}
 
 
 def _linted(check: SuiteCheck, rows: Sequence[CheckResult]) -> Linted:
@@ -60,17 +55,3 @@ def _same_inputs(check: SuiteCheck, row: CheckResult) -> bool:
     resolved = check.resolved
     here = (resolved.scope, resolved.coords, resolved.parameters)
     return here == (row.scope, row.coords, dict(row.parameters))
-
-
-def _files(names: Iterable[str], paths: Iterable[Path]) -> Mapping[str, Path | None]:
-    """The case file that rows mean: the one of that name from here, else the one whose path ends with it."""
-    paths = list(paths)
-    found: dict[str, Path | None] = {}
-    for name in names:
-        same = [path for path in paths if display_path(path) == name]
-        same = same or [path for path in paths if path.absolute().as_posix().endswith(f"/{name}")]
-        if len(same) > 1:
-            both = " or ".join(sorted(map(display_path, same)))
-            raise EditEvalError(f"{name} of the results may be {both}: give one of them")
-        found[name] = same[0] if same else None
-    return found

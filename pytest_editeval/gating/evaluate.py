@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pytest_editeval.errors import Position, display_path
 from pytest_editeval.gate_rules import SOFT_FAILURE_RATE, Gate, number_for
-from pytest_editeval.gating.comparison import judge_pairs, pairs_of
 from pytest_editeval.gating.groups import (
     Groups,
     by_candidate,
@@ -18,9 +17,10 @@ from pytest_editeval.gating.groups import (
     slices_of,
     why_none,
 )
+from pytest_editeval.gating.pairs import judge_pairs, pairs_of
 from pytest_editeval.gating.slices import judge_slice
-from pytest_editeval.gating.words import higher_is_better, rule, slugs
-from pytest_editeval.results import CheckResult, GateResult, GateSlice
+from pytest_editeval.gating.words import higher_is_better, rule, slugs, title
+from pytest_editeval.results import CheckResult, GateResult, GateSlice, Outcome
 
 SOFT_FAILURE_BUDGET = 0.2
 """The share of soft failures that a metric may have where no gate says otherwise."""
@@ -57,6 +57,14 @@ def judge_gates(
             slices = _incomplete(slices, f"{count} of the run's checks were not run")
         judged.append(_result(gate, names[index], candidate, numbers[index], slices))
     return [*judged, *_default_budgets(gates, groups)]
+
+
+def covered(result: CheckResult, gates: Sequence[Gate]) -> CheckResult:
+    """A check that failed with the first gate that takes the decision over, if there is one."""
+    if result.outcome is not Outcome.FAILED:
+        return result
+    gate = next((gate for gate in gates if gate.decides(result)), None)
+    return dataclasses.replace(result, covered_by=title(gate) if gate else None)
 
 
 def _comparisons(

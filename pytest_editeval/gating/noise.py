@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,13 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from pytest_editeval.errors import EditEvalError, display_path
+from pytest_editeval.gating.identities import differences
+from pytest_editeval.results import MetricIdentity
 from pytest_editeval.validation import Settings, describe, problems
+from pytest_editeval.whole_file import written_whole
 
 FORMAT = "pytest-editeval noise 1"
 PERCENTILE = 95.0
-SHOWN_DIGITS = 12
-
-Identity = tuple[int, str]
-"""Of the numbers of a metric: its version, and the fingerprint of the checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -68,21 +66,10 @@ def noise_of(floor: NoiseFloor | None, metric: str) -> float | None:
     return floor.metrics[metric].noise if floor is not None and metric in floor.metrics else None
 
 
-def mismatches(floor: NoiseFloor, profile: str, identities: Mapping[str, Identity]) -> list[str]:
+def mismatches(floor: NoiseFloor, profile: str, identities: Mapping[str, MetricIdentity]) -> list[str]:
     """One line per reason why the floor is not that of a run of `profile` and of these metrics; both are named."""
-    found = []
-    if floor.profile != profile:
-        found.append(f"profile: the noise file has {floor.profile!r}, this run {profile!r}")
-    for metric, (version, fingerprint) in sorted(identities.items()):
-        measured = floor.metrics.get(metric)
-        if measured is None:
-            continue
-        if measured.version != version:
-            found.append(f"{metric}: metric version {measured.version} against {version}")
-        if measured.fingerprint != fingerprint:
-            there, here = (text[:SHOWN_DIGITS] for text in (measured.fingerprint, fingerprint))
-            found.append(f"{metric}: checkpoints {there}… against {here}…")
-    return found
+    own = {name: MetricIdentity(metric.version, metric.fingerprint) for name, metric in floor.metrics.items()}
+    return differences((floor.profile, profile), own, identities, ("the noise file", "this run"))
 
 
 def noise_text(floor: NoiseFloor) -> str:
@@ -103,12 +90,10 @@ def noise_text(floor: NoiseFloor) -> str:
 
 def write_noise(path: Path, floor: NoiseFloor) -> None:
     """Write the noise file, whole or not at all; `EditEvalError` when that cannot be done."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        unfinished.write_text(noise_text(floor), "utf-8")
-        unfinished.replace(path)
+        with written_whole(path) as unfinished:
+            unfinished.write_text(noise_text(floor), "utf-8")
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise EditEvalError(f"cannot write {display_path(path)}: {error.strerror}") from None
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 from pytest_editeval.checks import ResolvedCheck
 from pytest_editeval.config import Profile
-from pytest_editeval.gating.noise import Identity
 from pytest_editeval.locations import Location
 from pytest_editeval.registry import PIPES, get_metric
-from pytest_editeval.results import Score
+from pytest_editeval.results import MetricIdentity, Score
 from pytest_editeval.scoring.ahead import UNOPENED, Upcoming, Wanted
 from pytest_editeval.scoring.engine import EditEval
 from pytest_editeval.scoring.pool import PipePool
@@ -46,10 +45,12 @@ def wanted_score(editeval: EditEval, resolved: ResolvedCheck, source: Location, 
     return Wanted(request, source, edited)
 
 
-def identities(editeval: EditEval, names: Iterable[str]) -> dict[str, Identity]:
+def identities(editeval: EditEval, names: Iterable[str]) -> dict[str, MetricIdentity]:
     """With what these metrics are measured."""
     specs = [get_metric(name) for name in dict.fromkeys(names)]
-    return {spec.name: (spec.version, editeval.fingerprint(editeval.pipe_for(spec), spec)) for spec in specs}
+    return {
+        spec.name: MetricIdentity(spec.version, editeval.fingerprint(editeval.pipe_for(spec), spec)) for spec in specs
+    }
 
 
 def score_all(editeval: EditEval, wanted: Sequence[Wanted]) -> Iterator[Score | Exception]:
