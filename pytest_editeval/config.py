@@ -167,12 +167,13 @@ class _Reader:
                 raise ConfigError(position, unknown("key", key, KEYS), known_names(KEYS))
             if key in IGNORED_KEYS:
                 self.notice(position, f"{key!r} is ignored")
-        configs = self.top("metric_configs")
+        configs, name, gates = self.top("metric_configs"), self.top("profile"), self.top("gates")
+        if configs is None and name is not None and name.data == EMBEDDED:
+            return replace(_embedded(), path=path, gates=_gates(gates) if gates else (), notices=tuple(self.notices))
         if configs is None or not isinstance(configs.data, dict) or not configs.data:
             found = "is missing" if configs is None else "must be a mapping with a metric at least"
             position = configs.key if configs else self.document.position()
             raise ConfigError(position, f"'metric_configs' {found}", known_names(metrics()))
-        name, gates = self.top("profile"), self.top("gates")
         if name is not None and (
             not isinstance(name.data, str) or not name.data.isprintable() or not name.data.strip()
         ):

@@ -43,22 +43,30 @@ class GateRun:
 
     def check_files(self) -> None:
         """Read the baseline and the noise floor, and refuse those of another profile; an `EditEvalError` says why."""
-        self._refuse(self.run.profile.name, {})
+        if self.baseline is not None or self.noise is not None:
+            self._refuse(self.run.profile.name, {})
 
     def check_models(self) -> None:
         """Refuse a baseline, or a noise floor, of other checkpoints than the profile's."""
         if self.allow_mismatch or (self.baseline is None and self.noise is None):
             return
+        known = {name for found in (self.baseline, self.noise) if found is not None for name in found.metrics}
+        self._refuse(self.run.profile.name, {name: one for name in known if (one := self._identity(name)) is not None})
+
+    def _identity(self, metric: str) -> MetricIdentity | None:
+        """With what the profile measures a metric; `None` where it does not."""
+        from pytest_editeval.errors import ConfigError, UnknownMetricError
         from pytest_editeval.registry import get_metric
         from pytest_editeval.scoring.engine import EditEval
 
-        pool, identities = self.run.pool, {}
-        for name, settings in self.run.profile.metrics.items():
-            spec, pipe = get_metric(name), pool.pipe(settings.pipe)
-            if spec.inputs == "objects" and settings.pipe.sam is not None:
-                pipe.sam_block = pool.segmenter(settings.pipe.sam)
-            identities[name] = MetricIdentity(spec.version, EditEval.fingerprint(pipe, spec))
-        self._refuse(self.run.profile.name, identities)
+        try:
+            spec, settings = get_metric(metric), self.run.profile.settings(metric)
+        except (ConfigError, UnknownMetricError):
+            return None
+        pipe = self.run.pool.pipe(settings.pipe)
+        if spec.inputs == "objects" and settings.pipe.sam is not None:
+            pipe.sam_block = self.run.pool.segmenter(settings.pipe.sam)
+        return MetricIdentity(spec.version, EditEval.fingerprint(pipe, spec))
 
     def _refuse(self, profile: str, identities: Mapping[str, MetricIdentity]) -> None:
         """Refuse what was measured with another profile, or with other versions or checkpoints of these metrics."""

@@ -49,8 +49,12 @@ class Variant:
 
 
 def variants(case: EditCase, candidates: Sequence[Candidate]) -> Iterator[Variant]:
-    """The candidates, and the controls where the case asks for them; a case that is a control itself has none."""
-    yield from (Variant(candidate) for candidate in candidates or (None,))
+    """The candidates, and the controls where the case asks for them.
+
+    A case that is a control itself has neither: its edit is a known bad one, whatever model is under test.
+    """
+    own = case.expect == "fail" and case.edited is not None
+    yield from (Variant(candidate) for candidate in (() if own else candidates) or (None,))
     if case.controls and case.expect == "pass":
         yield from (Variant(control=control) for control in CONTROLS)
 

@@ -203,6 +203,8 @@ def test_own_keys() -> None:
     base = "gates: [{statistic: pass_rate, threshold: 0.5}]"
     (gate,) = load("_base_: {g: g.yaml}\ngates: ${g.gates}\n" + EMD, g=base).gates
     assert gate.threshold == 0.5
+    embedded = load("profile: embedded\ngates: [{statistic: pass_rate, threshold: 0.5}]\n")
+    assert (embedded.embedded, embedded.metrics, len(embedded.gates)) == (True, load_profile(None).metrics, 1)
     assert gate.position.path.name == "g.yaml"
     assert load("profile: ${env:NAME:by-default}\n" + EMD).name == "by-default"
 

@@ -58,6 +58,18 @@ def test_the_example_of_a_case_file_loads(name: str, tmp_path: Path) -> None:
     assert blocks
 
 
+@pytest.mark.parametrize("name", ["README.md", "docs/gating.md"])
+def test_the_examples_of_gates_are_read(name: str, tmp_path: Path) -> None:
+    blocks = [block for block in re.findall(r"```yaml\n(.*?)```", read(name), re.DOTALL) if "gates:" in block]
+    for block in blocks:
+        path = tmp_path / "a.edit.yaml"
+        path.write_text(
+            f"{block}\ncases: [{{id: a, instruction: -, source: a, edited: b, metrics: {{emd: 1}}}}]\n", "utf-8"
+        )
+        assert len(load_cases(path).gates) == len(yaml.safe_load(block)["gates"])
+    assert blocks
+
+
 @pytest.mark.parametrize("path", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda path: path.name)
 def test_links_between_documents_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text("utf-8")):

@@ -369,3 +369,17 @@ def test_a_metric_without_noise_is_named(project: Project, capsys: pytest.Captur
     rows = [row(checks_of(project), control=control, score=9.0) for control in ("nothing-done", "destroyed")]
     _, out, _ = from_results(project, capsys, rows, "--noise", "noise.json")
     assert out[0] == "region_emd: the noise file has no noise of it"
+
+
+def test_findings_of_a_kind_can_be_left_out_and_are_counted(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check = checks_of(project)
+    rows = [row(check, control="nothing-done", score=0.0), row(check, control="destroyed", score=0.0)]
+    status, out, _ = from_results(project, capsys, rows)
+    assert (status, len(out)) == (1, 3)
+    status, out, _ = from_results(project, capsys, rows, "--ignore", "nothing-done")
+    assert (status, len(out)) == (1, 2)
+    assert out[-1].startswith("lint: 1 findings in 1 checks of 1 files (1 ignored)")
+    status, out, _ = from_results(project, capsys, rows, "--ignore", "nothing-done", "--ignore", "destroyed")
+    assert (status, len(out)) == (0, 1)

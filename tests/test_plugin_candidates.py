@@ -70,6 +70,14 @@ def test_a_candidate_is_selected_by_its_name(candidates: Project) -> None:
     candidates.run(*both, "-k", "v1 and red").assert_outcomes(passed=2, deselected=4)
 
 
+def test_a_known_bad_edit_is_no_candidates(candidates: Project) -> None:
+    bad = "  - {id: bad, edited: other.png, expect: fail, metrics: {region_emd: 0.001}}\n"
+    candidates.cases(CASES + bad)
+    result = candidates.run("-v", "--editeval-candidate=v1=v1")
+    result.assert_outcomes(passed=4)
+    result.stdout.fnmatch_lines(["a.edit.yaml::bad::region_emd PASSED*"])
+
+
 def test_candidates_may_stand_in_the_ini_file(candidates: Project) -> None:
     ini = (candidates.path / "tox.ini").read_text("utf-8")
     candidates.write("tox.ini", ini + "\nediteval_candidates =\n    v1=v1\n    v2=v2\n")
@@ -140,6 +148,7 @@ def test_some_of_several_edits_have_to_pass(project: Project, options: tuple[str
             "  region_emd = * (4th best of 4)   must be ≤ 0.001   (lower is better)   misses by *",
             "  edits: 3 of 4 pass, 4 have to: seed 0 0 (passed), * seed 2 * (failed), seed 3 0 (passed)",
             "  edited  out/2.png   96×96",
+            "spread over seeds, region_emd: median * of 2 checks; widest three: 0 to *, worst seed 2",
         ]
     )
     three, four = rows(project)

@@ -17,6 +17,7 @@ import pytest
 
 from conftest import picture
 from project import CONFIG, Project
+from pytest_editeval.results import GATE_FAILED
 from pytest_editeval.run import RUN
 
 ray = pytest.importorskip("ray")
@@ -302,3 +303,33 @@ def test_without_ray_it_says_how_to_install_it(project: Project, monkeypatch: py
     result = project.run("--editeval-ray=local")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: editeval: --editeval-ray needs Ray: pip install 'pytest-editeval[[]ray]'"])
+
+
+def test_gates_controls_and_edits_made_in_the_run(project: Project, on_ray: tuple[str, ...]) -> None:
+    project.pytester.makeconftest(
+        "def pytest_editeval_edit(case, source, seed, candidate):\n    return source.rotate(90 * seed)\n"
+    )
+    lines = [
+        f"  - {{id: c{index}, metrics: {{region_emd: 0.001, dinov3_structure_similarity: 0.5}}, "
+        "repeat: {pass: 1, of: 2}}"
+        for index in range(8)
+    ]
+    project.cases(
+        "defaults: {source: source.png, instruction: Do it., coords: [[20, 20, 80, 80]], controls: auto}\ncases:\n"
+        + "\n".join(lines)
+        + "\ngates:\n  - {metric: region_emd, statistic: mean, threshold: 0.001}\n"
+        "  - {metric: region_emd, statistic: max, threshold: -1}\n"
+    )
+    local = project.run("--editeval-results=local.jsonl", "--editeval-cache=off")
+    ours = project.run("--editeval-results=ray.jsonl", "--editeval-cache=off", *on_ray)
+    assert (local.ret, ours.ret) == (GATE_FAILED, GATE_FAILED)
+    assert ours.parseoutcomes() == local.parseoutcomes()
+    gates = [line for line in local.outlines if line.startswith(("PASS ", "FAIL ", "release gate"))]
+    assert [line for line in ours.outlines if line.startswith(("PASS ", "FAIL ", "release gate"))] == gates
+    first, second = rows(project, "ray.jsonl"), rows(project, "local.jsonl")
+    assert {name: row["outcome"] for name, row in first.items()} == {
+        name: row["outcome"] for name, row in second.items()
+    }
+    destroyed = first["a.edit.yaml::c0[destroyed]::region_emd"]["score"]
+    assert destroyed == pytest.approx(second["a.edit.yaml::c0[destroyed]::region_emd"]["score"], rel=1e-4)
+    assert destroyed > 0.001

@@ -24,6 +24,14 @@ def add(commands: Any) -> None:
     lint.add_argument("--config", metavar="FILE", type=Path, help="configuration file (default: the embedded profile)")
     lint.add_argument("--results", metavar="RUN", type=Path, help="results with controls, in place of scoring them")
     lint.add_argument("--noise", metavar="FILE", type=Path, help="noise file of `editeval noise`")
+    lint.add_argument(
+        "--ignore",
+        metavar="KIND",
+        action="append",
+        default=[],
+        choices=("range", "destroyed", "nothing-done", "noise"),
+        help="leave out findings of this kind, and count them: range, destroyed, nothing-done or noise (repeatable)",
+    )
     lint.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     lint.set_defaults(run=_lint)
 
@@ -50,12 +58,14 @@ def _lint(args: argparse.Namespace) -> int:
         checks, identities = _scored(suite, profile, args.device)
     if floor is not None and (wrong := mismatches(floor, profile.name, identities)):
         raise EditEvalError("; ".join(wrong))
-    findings, untold = lint(checks, floor), not_told(checks)
+    found, untold = lint(checks, floor), not_told(checks)
+    findings = [finding for finding in found if finding.rule.kind not in args.ignore]
     unmeasured = sorted({one.check.metric for one in checks} - floor.metrics.keys()) if floor is not None else []
     missing = (f"{metric}: the noise file has no noise of it" for metric in unmeasured)
     for line in (*map(str, suite.mistakes), *map(finding_line, findings), *untold, *missing):
         print(line)
     counts = f"{len(findings)} findings in {len(checks)} checks of {len(files)} files"
+    counts += f" ({len(found) - len(findings)} ignored)" if len(found) > len(findings) else ""
     print(f"lint: {counts}, {len(untold)} checks not told, {len(suite.mistakes)} mistakes in case files")
     return CHECKS_FAILED if findings or suite.mistakes else 0
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePath
 
+from pytest_editeval.candidates import CONTROLS
 from pytest_editeval.gate_rules import SOFT_FAILURE_RATE, Gate, values_of
 from pytest_editeval.results import CheckResult
 
@@ -19,32 +20,28 @@ Groups = Mapping[str | None, Sequence[CheckResult]]
 
 
 def by_candidate(results: Sequence[CheckResult], not_run: Collection[str]) -> Groups:
-    """The results of each candidate; one of whose checks none was run has none."""
+    """The results of each candidate, one of whose checks none was run has none; without any, those of the files' edits.
+
+    Beside candidates, what belongs to none are known bad edits, which are nobody's to answer for.
+    """
     groups: dict[str | None, list[CheckResult]] = {}
     for result in results:
         groups.setdefault(result.candidate, []).append(result)
     for node_id in not_run:
-        if found := _CANDIDATE.search(node_id):
+        found = _CANDIDATE.search(node_id)
+        if found and found[1] not in CONTROLS:
             groups.setdefault(found[1], [])
+    if len(groups) > 1:
+        groups.pop(None, None)
     return groups or {None: []}
 
 
 def judged_candidates(gate: Gate, groups: Groups) -> list[str | None]:
-    """The candidates that a gate holds for.
-
-    Edits that belong to no candidate are a group of their own: where a gate is about either kind of edits only, the
-    other kind has nothing to show. A candidate that others are held against is not held against itself.
-    """
+    """The candidates that a gate holds for; one that others are held against is not held against itself."""
     asked = dict(gate.where).get("candidate")
     if asked is not None:
         return [asked]
-    concerned = {candidate for candidate, checks in groups.items() if any(map(gate.about, checks))}
-    names: list[str | None] = [candidate for candidate in groups if candidate is not None]
-    if concerned == {None}:
-        names = [None, *(name for name in names if not groups[name])]
-    elif None in concerned or not names:
-        names.append(None)
-    return [name for name in names if gate.versus is None or name != gate.versus]
+    return [name for name in groups if gate.versus is None or name != gate.versus]
 
 
 def slices_of(gate: Gate, checks: Sequence[CheckResult]) -> dict[str, list[CheckResult]]:

@@ -64,6 +64,17 @@ class Rule(Enum):
     """Nearer to the best score that there can be than the noise is large."""
     SCORE_WITHIN_NOISE = auto()
 
+    @property
+    def kind(self) -> str:
+        """One of `KINDS`: what findings are left out by."""
+        if self in (Rule.UNREACHABLE, Rule.ALWAYS_PASSED):
+            return "range"
+        kinds = {Rule.PASSED_BY_DESTROYED: "destroyed", Rule.CASE_PASSED_BY_NOTHING_DONE: "nothing-done"}
+        return kinds.get(self, "noise")
+
+
+KINDS = ("range", "destroyed", "nothing-done", "noise")
+
 
 @dataclass(frozen=True)
 class Finding:

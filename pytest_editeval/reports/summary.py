@@ -34,10 +34,37 @@ def summary_lines(results: Sequence[CheckResult], counts: Mapping[str, int]) -> 
     if reasons:
         counted = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
         lines.append(f"soft failures: {counted}   (details: -rx)")
+    lines += _spreads(results)
     lines += [line for line in (_covered(results), _baseline(results), _noise(results), _controls(controls)) if line]
     if counts:
         lines.append(_work(counts))
     return lines
+
+
+def _spreads(results: Sequence[CheckResult]) -> list[str]:
+    """Of checks of several edits, a line per metric: how far their scores lie apart, and where most."""
+    by_metric: dict[str, list[tuple[float, CheckResult]]] = {}
+    for result in results:
+        scores = _scores(result)
+        if len(scores) > 1:
+            by_metric.setdefault(result.metric, []).append((max(scores.values()) - min(scores.values()), result))
+    lines = []
+    for metric, found in sorted(by_metric.items()):
+        middle = number(median(spread for spread, _ in found))
+        _, widest = max(found, key=lambda one: one[0])
+        scores = _scores(widest)
+        low, high = min(scores.values()), max(scores.values())
+        worst = (min if widest.higher_is_better else max)(scores, key=scores.__getitem__)
+        named = widest.node_id.split("::", 1)[1].rpartition("::")[0]
+        lines.append(
+            f"spread over seeds, {metric}: median {middle} of {len(found)} checks; widest {named}: "
+            f"{number(low)} to {number(high)}, worst seed {worst}"
+        )
+    return lines
+
+
+def _scores(result: CheckResult) -> dict[int, float]:
+    return {one.seed: one.score for one in result.repeats if one.score is not None and one.reason is None}
 
 
 def _covered(results: Sequence[CheckResult]) -> str | None:
@@ -47,6 +74,7 @@ def _covered(results: Sequence[CheckResult]) -> str | None:
 
 
 def _baseline(results: Sequence[CheckResult]) -> str | None:
+    results = [result for result in results if result.expect == "pass"]
     changes = [result.worsening for result in results if result.worsening is not None]
     if not changes:
         return None
