@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_editeval.cli import main
-from pytest_editeval.gating.compare import compare, interval_of_mean, read_side
+from pytest_editeval.gating.compare import compare, read_side
 from pytest_editeval.results import CheckResult, Outcome
 from pytest_editeval.results_file import write_results
 from rows import result
@@ -39,41 +39,6 @@ def scores(name: str, values: list[float | None], metric: str = "region_emd", hi
         for index, value in enumerate(values)
     ]
     return run(name, *rows)
-
-
-def test_the_interval_of_a_mean_is_close_to_students_where_that_is_right() -> None:
-    from scipy import stats
-
-    values = np.random.default_rng(5).normal(0.3, 1.0, 200)
-    found = interval_of_mean(list(values))
-    expected = stats.t.interval(0.95, 199, values.mean(), stats.sem(values))
-    assert found == pytest.approx(expected, abs=0.01)
-    assert found == interval_of_mean(list(values))
-
-
-def test_the_interval_of_skewed_values_leans_to_the_long_side() -> None:
-    values = np.random.default_rng(5).lognormal(0.0, 1.0, 40)
-    found = interval_of_mean(list(values))
-    assert found is not None
-    assert found[1] - values.mean() > 1.1 * (values.mean() - found[0])
-
-
-@pytest.mark.parametrize("values", [[], [1.0], [1.0] * 7])
-def test_too_few_values_have_no_interval(values: list[float]) -> None:
-    assert interval_of_mean(values) is None
-
-
-def test_equal_values_are_the_ends_of_their_interval() -> None:
-    assert interval_of_mean([0.25] * 8) == (0.25, 0.25)
-    assert interval_of_mean([0.0] * 300) == (0.0, 0.0)
-
-
-@given(st.lists(st.sampled_from([0.0, 0.0, 0.0, 1.0, -2.5, 1e-9, 1e6]), min_size=8, max_size=20))
-@settings(max_examples=15, deadline=None)
-def test_an_interval_is_finite_and_lies_within_the_values(values: list[float]) -> None:
-    found = interval_of_mean(values)
-    assert found is not None
-    assert min(values) <= found[0] <= found[1] <= max(values)
 
 
 @given(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pytest_editeval.gating.statistics import (
     bound,
     holm,
+    interval_of_mean,
     paired_test,
     rate_bound,
     scores_needed,
@@ -197,3 +198,31 @@ def test_false_alarms_are_near_the_nominal_rate_and_power_rises(kind: str, n: in
     ]
     assert 0.01 <= rates[0] <= 0.09
     assert rates[0] < rates[1] < rates[2] or rates[1] > 0.99
+
+
+def test_the_interval_of_a_mean_is_close_to_students_where_that_is_right() -> None:
+    from scipy import stats
+
+    values = np.random.default_rng(5).normal(0.3, 1.0, 200)
+    found = interval_of_mean(list(values), 0.95)
+    expected = stats.t.interval(0.95, 199, values.mean(), stats.sem(values))
+    assert found == pytest.approx(expected, abs=0.01)
+    assert found == interval_of_mean(list(values), 0.95)
+
+
+def test_the_interval_of_skewed_values_leans_to_the_long_side() -> None:
+    values = np.random.default_rng(5).lognormal(0.0, 1.0, 40)
+    found = interval_of_mean(list(values), 0.95)
+    assert found[1] - values.mean() > 1.1 * (values.mean() - found[0])
+
+
+def test_equal_values_are_the_ends_of_their_interval() -> None:
+    assert interval_of_mean([0.25] * 8, 0.95) == (0.25, 0.25)
+    assert interval_of_mean([0.0] * 300, 0.95) == (0.0, 0.0)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.0, 0.0, 1.0, -2.5, 1e-9, 1e6]), min_size=8, max_size=20))
+@settings(max_examples=15, deadline=None)
+def test_an_interval_is_finite_and_lies_within_the_values(values: list[float]) -> None:
+    found = interval_of_mean(values, 0.95)
+    assert min(values) <= found[0] <= found[1] <= max(values)

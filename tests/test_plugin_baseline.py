@@ -100,7 +100,7 @@ def test_a_gate_compares_two_candidates(releases: Project) -> None:
     [
         ('"profile": "tiny"', '"profile": "large"', "profile: the baseline has 'large', this run 'tiny'"),
         ('"version": 1', '"version": 7', "region_emd: metric version 7 against 1"),
-        ('"fingerprint": "', '"fingerprint": "0000000000', "region_emd: checkpoints 0000000000* against *"),
+        ('"fingerprint": "', '"fingerprint": "0000000000', "region_emd: checkpoints 00000000* against *"),
     ],
 )
 def test_a_baseline_of_something_else_is_refused(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +12,13 @@ from pytest_editeval.errors import display_path
 from pytest_editeval.gating.baseline import Baseline, baseline_of, metric_of, read_baseline
 from pytest_editeval.gating.changes import Change, change, largest_first
 from pytest_editeval.gating.rows import Rows, of_candidate, profile_of, sort_out
+from pytest_editeval.gating.slices import FEWEST_SCORES
+from pytest_editeval.gating.statistics import interval_of_mean
 from pytest_editeval.registry import get_metric
 from pytest_editeval.results import CheckResult
 from pytest_editeval.results_file import SUFFIXES, read_results
 
 CONFIDENCE = 0.95
-FEWEST_PAIRS = 8
-RESAMPLES = 9999
-SEED = 0
-_BATCH_CELLS = 10_000_000  # of a table of resamples, so that large suites do not take all memory
 
 
 @dataclass(frozen=True)
@@ -122,37 +119,6 @@ def compare(a: Side, b: Side, tolerance: float = 0.0) -> Comparison:
     )
 
 
-def interval_of_mean(values: Sequence[float]) -> tuple[float, float] | None:
-    """Two-sided 95 % bootstrap interval of the mean, seeded; `None` for fewer than 8 values.
-
-    Bias-corrected and accelerated (Efron 1987), as `scipy.stats.bootstrap` computes it. Values that are all equal are
-    the interval's ends; where the acceleration is not defined, the percentile interval stands in.
-    """
-    import numpy as np
-    from scipy import stats
-
-    data = np.asarray(values, np.float64)
-    if len(data) < FEWEST_PAIRS:
-        return None
-    if np.ptp(data) == 0:
-        return float(data[0]), float(data[0])
-    for method in ("BCa", "percentile"):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # DegenerateDataWarning: the ends are NaN, which is asked below
-            low, high = stats.bootstrap(
-                (data,),
-                np.mean,
-                n_resamples=RESAMPLES,
-                batch=max(1, _BATCH_CELLS // len(data)),
-                confidence_level=CONFIDENCE,
-                method=method,
-                random_state=np.random.default_rng(SEED),
-            ).confidence_interval
-        if math.isfinite(low) and math.isfinite(high):
-            break
-    return float(low), float(high)
-
-
 def _metric(metric: str, keys: Sequence[str], a: Side, b: Side, tolerance: float) -> tuple[MetricRow, list[Change]]:
     higher = _higher_is_better(metric, a, b)
     pairs: list[Change] = []
@@ -172,7 +138,7 @@ def _metric(metric: str, keys: Sequence[str], a: Side, b: Side, tolerance: float
         mean_a=fmean(one.before for one in pairs) if pairs else None,
         mean_b=fmean(one.after for one in pairs) if pairs else None,
         gain=fmean(gains) if pairs else None,
-        interval=interval_of_mean(gains),
+        interval=interval_of_mean(gains, CONFIDENCE) if len(gains) >= FEWEST_SCORES else None,
         better=better,
         worse=len(changes) - better,
         equal=len(pairs) - len(changes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from pytest_editeval.errors import EditEvalError, display_path, known_names, unknown
 from pytest_editeval.results import CheckResult
+from pytest_editeval.results_reader import read_text
 
 GOOD, BAD = LABELS = ("good", "bad")
 NAMES = ("case", "check")
@@ -33,13 +35,9 @@ def read_labels(path: Path) -> list[Label]:
     ``check`` is a node id or `CheckResult.key`. Other columns, such as notes, are not read. Raises an `EditEvalError`.
     """
     shown = display_path(path)
+    text = read_text(path)
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            return list(_labels(csv.DictReader(stream, strict=True), shown))
-    except OSError as error:
-        raise EditEvalError(f"{shown}: cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise EditEvalError(f"{shown}: not UTF-8 text; save the file as UTF-8") from None
+        return list(_labels(csv.DictReader(io.StringIO(text, newline=""), strict=True), shown))
     except csv.Error as error:
         raise EditEvalError(f"{shown}: not CSV: {error}") from None
 

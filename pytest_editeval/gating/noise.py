@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.gating.identities import differences
 from pytest_editeval.results import MetricIdentity
+from pytest_editeval.results_reader import read_text
 from pytest_editeval.validation import Settings, describe, problems
 from pytest_editeval.whole_file import written_whole
 
@@ -138,15 +139,9 @@ def _known(depth: int) -> Sequence[str]:
 
 def _read(path: Path) -> Any:
     name = display_path(path)
+    if not path.exists():
+        raise EditEvalError(f"noise file not found: {name}; `editeval noise --output {name} PATH...` makes it")
     try:
-        return json.loads(path.read_bytes().decode("utf-8"))
-    except FileNotFoundError:
-        raise EditEvalError(
-            f"noise file not found: {name}; `editeval noise --output {name} PATH...` makes it"
-        ) from None
-    except OSError as error:
-        raise EditEvalError(f"cannot read {name}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise EditEvalError(f"{name}: no noise file: it is not UTF-8") from None
+        return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise EditEvalError(f"{name}:{error.lineno}:{error.colno}: torn, or no JSON: {error.msg}") from None

@@ -6,6 +6,7 @@ Which method is used where was chosen by simulation: `benchmarks/gate_simulation
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -48,7 +49,7 @@ def bound(name: str, values: Sequence[float], confidence: float, *, upper: bool)
     if np.ptp(array) <= _TIE * np.abs(array).max():
         return float(array.max() if upper else array.min())
     if name == "mean":
-        return _bootstrapped_mean(array, confidence, upper)
+        return _bootstrapped_mean(array, confidence, "less" if upper else "greater")[1 if upper else 0]
     if len(array) < scores_needed(name, confidence, upper=upper):
         return None
     from scipy.stats import quantile_test
@@ -59,21 +60,39 @@ def bound(name: str, values: Sequence[float], confidence: float, *, upper: bool)
     return float(interval.high if upper else interval.low)
 
 
-def _bootstrapped_mean(values: _Floats, confidence: float, upper: bool) -> float:
+def interval_of_mean(values: Sequence[float], confidence: float) -> tuple[float, float]:
+    """The two-sided bootstrap interval of the mean; values that are all equal are its ends."""
+    array = np.asarray(values, float)
+    if np.ptp(array) == 0:
+        return float(array[0]), float(array[0])
+    return _bootstrapped_mean(array, confidence, "two-sided")
+
+
+def _bootstrapped_mean(
+    values: _Floats, confidence: float, side: Literal["less", "greater", "two-sided"]
+) -> tuple[float, float]:
+    """Bias-corrected and accelerated (Efron, 1987) where that is worth it and defined, else of percentiles."""
     from scipy.stats import bootstrap
 
-    found = bootstrap(
-        (values,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=max(1, _BATCH // len(values)),
-        vectorized=True,
-        confidence_level=confidence,
-        alternative="less" if upper else "greater",
-        method="BCa" if len(values) <= BCA_UP_TO else "percentile",
-        random_state=np.random.default_rng(SEED),
-    ).confidence_interval
-    return float(found.high if upper else found.low)
+    methods: tuple[Literal["BCa", "percentile"], ...] = ("BCa", "percentile")
+    low = high = math.nan
+    for method in methods if len(values) <= BCA_UP_TO else methods[1:]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of data without an acceleration: the ends are NaN, which is asked below
+            low, high = bootstrap(
+                (values,),
+                np.mean,
+                n_resamples=RESAMPLES,
+                batch=max(1, _BATCH // len(values)),
+                vectorized=True,
+                confidence_level=confidence,
+                alternative=side,
+                method=method,
+                random_state=np.random.default_rng(SEED),
+            ).confidence_interval
+        if not (math.isnan(low) or math.isnan(high)):
+            break
+    return float(low), float(high)
 
 
 def scores_needed(name: str, confidence: float, *, upper: bool) -> int:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from pytest_editeval.gating.accepting import Changes
 from pytest_editeval.gating.changes import Change
-from pytest_editeval.gating.compare import CONFIDENCE, FEWEST_PAIRS, Comparison, MetricRow, Side
+from pytest_editeval.gating.compare import CONFIDENCE, Comparison, MetricRow, Side
 from pytest_editeval.gating.rows import Rows
+from pytest_editeval.gating.slices import FEWEST_SCORES
 from pytest_editeval.reports.text import named, number, table
 
 SHOWN = 10
@@ -93,7 +94,7 @@ def _metric_row(row: MetricRow) -> tuple[str, ...]:
         for value, beside in ((row.mean_a, row.mean_b), (row.mean_b, row.mean_a))
     ]
     gain = "-" if row.gain is None else _signed(row.gain)
-    interval = "too few" if row.pairs < FEWEST_PAIRS else "-"
+    interval = "too few" if row.pairs < FEWEST_SCORES else "-"
     if row.interval is not None:
         interval = f"[{_signed(row.interval[0])}, {_signed(row.interval[1])}]"
     counts = map(str, (row.better, row.worse, row.equal, *row.soft))
