@@ -15,7 +15,7 @@ from typing import NoReturn
 from pytest_editeval import __version__
 from pytest_editeval.commands import baseline, calibrate, catalogue, compare, gate, lint, noise
 from pytest_editeval.errors import EditEvalError
-from pytest_editeval.results import USAGE_ERROR
+from pytest_editeval.statuses import USAGE_ERROR
 
 COMMANDS = (gate, compare, baseline, calibrate, noise, lint, catalogue)
 

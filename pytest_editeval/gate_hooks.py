@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_editeval.errors import EditEvalError
-from pytest_editeval.gate_run import usage_error
 from pytest_editeval.hooks import EditHooks, explained
-from pytest_editeval.results import GATE_FAILED, NOTHING_SCORED
+from pytest_editeval.statuses import GATE_FAILED, NOTHING_SCORED
 
 if TYPE_CHECKING:
     from pytest_editeval.results import GateResult
@@ -54,7 +53,7 @@ class GateHooks:
             try:
                 self.run.gating.check_models()
             except EditEvalError as error:
-                raise usage_error(error) from None
+                raise pytest.UsageError(f"editeval: {error}") from None
         result = yield
         self._ended = True
         if self.checks.has_checks:

@@ -1,7 +1,4 @@
-"""What a run is held against beside its thresholds: gates, a baseline, the noise floor.
-
-Loaded by every pytest run, so it imports the standard library and pytest only at the top.
-"""
+"""What a run is held against beside its thresholds: gates, a baseline, the noise floor."""
 
 from __future__ import annotations
 
@@ -11,18 +8,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from pytest_editeval.errors import EditEvalError
-from pytest_editeval.results import CheckResult, MetricIdentity, Outcome
+from pytest_editeval.run import GATE_MODES
 
 if TYPE_CHECKING:
     from pytest_editeval.gate_rules import Gate
     from pytest_editeval.gating.baseline import Baseline
     from pytest_editeval.gating.noise import NoiseFloor
+    from pytest_editeval.results import CheckResult, MetricIdentity
     from pytest_editeval.run import EditRun
 
-GATE_MODES = ("auto", "on", "off")
 NARROWING = ("keyword", "lf", "stepwise", "deselect")  # options for a look at some checks; -m makes a suite
 
 
@@ -57,6 +52,7 @@ class GateRun:
         """With what the profile measures a metric; `None` where it does not."""
         from pytest_editeval.errors import ConfigError, UnknownMetricError
         from pytest_editeval.registry import get_metric
+        from pytest_editeval.results import MetricIdentity
         from pytest_editeval.scoring.engine import EditEval
 
         try:
@@ -122,6 +118,7 @@ class GateRun:
     def held_against_all(self, result: CheckResult) -> CheckResult:
         """A scored result with everything it is held against: threshold, baseline, noise, and the gate that decides."""
         from pytest_editeval.gating.verdicts import settled
+        from pytest_editeval.results import Outcome
 
         if result.control is None and (self.baseline is not None or self.noise is not None):
             result = self._beside_others(result)
@@ -135,6 +132,7 @@ class GateRun:
     def _beside_others(self, result: CheckResult) -> CheckResult:
         from pytest_editeval.gating.baseline import comparable
         from pytest_editeval.gating.noise import noise_of
+        from pytest_editeval.results import MetricIdentity
 
         if result.fingerprint is not None:
             # Asked again for every check, because a `conftest.py` may put other models in the profile's place.
@@ -155,8 +153,3 @@ def _raise(option: str, path: Path | None, mismatches: Sequence[str]) -> None:
     if mismatches:
         where = f"--editeval-{option} {path}"
         raise EditEvalError(f"{where}: {'; '.join(mismatches)} (--editeval-allow-mismatch to look anyway)")
-
-
-def usage_error(error: EditEvalError) -> pytest.UsageError:
-    """What stops a run with one line."""
-    return pytest.UsageError(f"editeval: {error}")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_editeval.errors import EditEvalError, display_path
-from pytest_editeval.results import SCORES_COMPUTED, Outcome
 from pytest_editeval.run import EditRun
+from pytest_editeval.statuses import SCORES_COMPUTED
 
 if TYPE_CHECKING:
     from pytest_editeval.results import CheckResult
@@ -263,7 +263,7 @@ class EditHooks:
 
     def anything_scored(self) -> bool:
         """Whether a check that is no control has a score."""
-        return any(result.control is None and scored(result.outcome) for result in self._results)
+        return any(result.control is None and result.has_score for result in self._results)
 
     def not_run(self) -> list[str]:
         """The selected checks that have no result."""
@@ -279,8 +279,3 @@ class EditHooks:
             shown = ", ".join(missing[:NAMES_SHOWN]) + (" ..." if len(missing) > NAMES_SHOWN else "")
             lines.append(f"not run: {len(missing)} of {len(self._checks)} checks: {shown}")
         return lines
-
-
-def scored(outcome: Outcome) -> bool:
-    """Whether a check that ended so has a score."""
-    return outcome in (Outcome.PASSED, Outcome.FAILED)

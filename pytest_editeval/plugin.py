@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_editeval.gate_hooks import GateHooks
-from pytest_editeval.gate_run import GATE_MODES
 from pytest_editeval.hooks import EditHooks
 from pytest_editeval.run import (
     CACHE_MODES,
     DEFAULT_FILES,
     DIST_GIVEN,
+    GATE_MODES,
     KEEP_EDIT_FILES,
     RUN,
     SOFT_FAILURES,
@@ -130,15 +129,25 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the settings, so that a mistake in them stops the run before anything is collected."""
     run = EditRun(config)
     config.stash[RUN] = run
-    hooks = EditHooks(run)
-    config.pluginmanager.register(hooks, "editeval-hooks")
-    config.pluginmanager.register(GateHooks(hooks), "editeval-gates")
+    config.pluginmanager.register(EditHooks(run), "editeval-hooks")
+    if config.getoption("dist", "no") != "no":
+        _register_gates(config)  # xdist's controller collects nothing itself
+
+
+def _register_gates(config: pytest.Config) -> None:
+    """Add the hooks that judge gates; a run without edit cases does without."""
+    if not config.pluginmanager.has_plugin("editeval-gates"):
+        from pytest_editeval.gate_hooks import GateHooks
+
+        hooks: Any = config.pluginmanager.get_plugin("editeval-hooks")
+        config.pluginmanager.register(GateHooks(hooks), "editeval-gates")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Files that match `editeval_files` hold edit cases."""
     if not parent.config.stash[RUN].is_edit_file(file_path.name):
         return None
+    _register_gates(parent.config)
     from pytest_editeval.collect import EditFile
 
     return EditFile.from_parent(parent, path=file_path)

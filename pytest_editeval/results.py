@@ -8,15 +8,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-SCORES_COMPUTED = "scores computed"
-SCORES_REMEMBERED = "scores remembered"
-FEATURES_REMEMBERED = "features remembered"
-"""What is counted beside the images that were encoded, which are counted under the name of the model's family."""
-
-
-CHECKS_FAILED, USAGE_ERROR, GATE_FAILED, NOTHING_SCORED = 1, 4, 10, 11
-"""Exit statuses, of pytest and of the `editeval` command (docs/gating.md); pytest has its own from 2 to 6."""
-
 
 class Reason(StrEnum):
     """Why a metric could not be computed: the closed list of reason codes (docs/soft-failures.md)."""
@@ -153,6 +144,11 @@ class CheckResult:
     versions: Mapping[str, str]
     duration: float
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_score(self) -> bool:
+        """Whether it ended with a score, on either side of the threshold."""
+        return self.outcome in (Outcome.PASSED, Outcome.FAILED)
 
     @property
     def key(self) -> str:

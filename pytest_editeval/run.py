@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_editeval.arguments import NodeIdArguments
 from pytest_editeval.device import check_device
 from pytest_editeval.errors import EditEvalError
-from pytest_editeval.gate_run import GateRun, usage_error
 from pytest_editeval.progress import Progress
 
 if TYPE_CHECKING:
+    from pytest_editeval.arguments import NodeIdArguments
     from pytest_editeval.candidates import Candidate, Edit, EditFinder
     from pytest_editeval.checks import EditCase
     from pytest_editeval.config import Profile
+    from pytest_editeval.gate_run import GateRun
     from pytest_editeval.making import EditMaker
     from pytest_editeval.scoring.cluster.actors import Cluster
     from pytest_editeval.scoring.cluster.options import RayOptions
@@ -38,6 +38,7 @@ DIST_GIVEN: pytest.StashKey[bool] = pytest.StashKey()
 SOFT_FAILURES = ("xfail", "fail")
 CACHE_MODES = ("readwrite", "read", "off")
 DEFAULT_FILES = ["*.edit.yaml", "*.edit.yml"]
+GATE_MODES = ("auto", "on", "off")
 KEEP_EDIT_FILES = "keep-edit-files"  # in the place of a mode of xdist, where none was given
 PATHS = ("config", "results", "cache_dir", "edits", "baseline", "noise")  # settings that are paths
 WHOLE_FILES = (KEEP_EDIT_FILES, "loadfile", "each")
@@ -63,21 +64,25 @@ class EditRun:
         self._config_path = self.setting("config")
         # xdist's controller passes the arguments on as they are.
         collects = self.is_worker or config.getoption("dist", "no") == "no"
-        self.asked = NodeIdArguments(config, self.is_edit_file) if collects else None
+        self.asked: NodeIdArguments | None = None
+        if collects and any("[" in argument for argument in config.args):
+            from pytest_editeval.arguments import NodeIdArguments
+
+            self.asked = NodeIdArguments(config, self.is_edit_file)
         results_path = self.setting("results")
         self.results_path = Path(results_path) if results_path else None
         self.finder: EditFinder | None = None
         try:
-            self.gating = GateRun(self)
             self.candidates = self._candidates()
             self.cache_bytes = parse_size("editeval_cache_size", self.setting("cache_size") or "2GB")
             self.memory_bytes = parse_size("editeval_memory", self.setting("memory") or "2GB")
             self.batch_size = parse_batch_size(self.setting("batch_size") or "auto")
             self.ray = self._ray_options()
             self._check_settings()
-            self.gating.check_files()
+            if any(self.setting(name) not in (None, "auto") for name in ("gates", "baseline", "noise")):
+                self.gating.check_files()
         except EditEvalError as error:
-            raise usage_error(error) from None
+            raise pytest.UsageError(f"editeval: {error}") from None
 
     def setting(self, name: str) -> str | None:
         """The option, else the ini setting, whose relative paths are relative to the ini file."""
@@ -98,6 +103,13 @@ class EditRun:
         from pytest_editeval.candidates import read_candidates
 
         return read_candidates(given, directory)
+
+    @cached_property
+    def gating(self) -> GateRun:
+        """What the run is held against beside its thresholds."""
+        from pytest_editeval.gate_run import GateRun
+
+        return GateRun(self)
 
     def edits(self, case: EditCase, candidate: Candidate | None) -> tuple[Edit, ...]:
         """The edits of a case. Raises a `CaseError`."""

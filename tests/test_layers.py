@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
-    {"errors", "results"},
+    {"errors", "results", "statuses"},
     {"case_schema", "cases", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
     | {"candidates", "controls", "derived", "suites", "threshold_edits", "whole_file", "yaml_edits"}
     | {"references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
@@ -25,13 +25,10 @@ PLUGIN_MAY_IMPORT = {
     "pytest",
     "pytest_editeval.run",
     "pytest_editeval.hooks",
-    "pytest_editeval.arguments",
-    "pytest_editeval.gate_hooks",
-    "pytest_editeval.gate_run",
     "pytest_editeval.progress",
     "pytest_editeval.device",
     "pytest_editeval.errors",
-    "pytest_editeval.results",
+    "pytest_editeval.statuses",
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
@@ -85,7 +82,8 @@ def test_nothing_but_vision_imports_vision_at_the_top(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["plugin", "run", "arguments", "hooks", "gate_hooks", "gate_run", "progress", "device", "errors", "results"]
+    "name",
+    ["plugin", "run", "hooks", "progress", "device", "errors", "statuses"],
 )
 def test_what_every_pytest_run_loads_is_light(name: str) -> None:
     import sys

@@ -10,8 +10,8 @@ from PIL import Image
 from conftest import picture
 from project import Project
 from pytest_editeval.cli import main
-from pytest_editeval.results import CHECKS_FAILED, GATE_FAILED
 from pytest_editeval.results_file import read_results
+from pytest_editeval.statuses import CHECKS_FAILED, GATE_FAILED
 
 PLAIN_AND_XDIST = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
 CASES = """

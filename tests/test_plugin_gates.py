@@ -9,7 +9,7 @@ import pytest
 
 from conftest import picture
 from project import Project
-from pytest_editeval.results import CHECKS_FAILED, GATE_FAILED, NOTHING_SCORED
+from pytest_editeval.statuses import CHECKS_FAILED, GATE_FAILED, NOTHING_SCORED
 
 PLAIN_AND_XDIST = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from project import Project
-from pytest_editeval.results import NOTHING_SCORED
+from pytest_editeval.statuses import NOTHING_SCORED
 
 PLAIN_AND_XDIST = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
 

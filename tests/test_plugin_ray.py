@@ -17,8 +17,8 @@ import pytest
 
 from conftest import picture
 from project import CONFIG, Project
-from pytest_editeval.results import GATE_FAILED
 from pytest_editeval.run import RUN
+from pytest_editeval.statuses import GATE_FAILED
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own processes and sockets

@@ -37,7 +37,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from pytest_editeval.gating.baseline import check_alike
     from pytest_editeval.gating.compare import compare, read_side
     from pytest_editeval.reports.comparison import comparison_lines
-    from pytest_editeval.results import NOTHING_SCORED
+    from pytest_editeval.statuses import NOTHING_SCORED
 
     a, b = read_side(arguments.a, arguments.candidate_a), read_side(arguments.b, arguments.candidate_b)
     names = (a.name, b.name)

@@ -43,8 +43,8 @@ def _gate(arguments: argparse.Namespace) -> int:
     from pytest_editeval.gating.matching import files_of
     from pytest_editeval.gating.rows import candidates_of, check_candidate
     from pytest_editeval.gating.suite import judge_suite
-    from pytest_editeval.results import CHECKS_FAILED
     from pytest_editeval.results_file import check_results_path, read_results
+    from pytest_editeval.statuses import CHECKS_FAILED
     from pytest_editeval.suites import find_case_files, load_suite
 
     if arguments.output is not None:
@@ -71,7 +71,8 @@ def _reported(suite: JudgedSuite, soft_failures: str) -> int:
     """Print the verdicts; returns the exit status."""
     from pytest_editeval.reports.gates import gate_lines
     from pytest_editeval.reports.verdicts import count_line, failing, failing_lines, notice_lines
-    from pytest_editeval.results import CHECKS_FAILED, GATE_FAILED, NOTHING_SCORED, Outcome
+    from pytest_editeval.results import Outcome
+    from pytest_editeval.statuses import CHECKS_FAILED, GATE_FAILED, NOTHING_SCORED
 
     checks = suite.checks
     stops = failing(checks.results, soft_failures)

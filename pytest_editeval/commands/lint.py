@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_editeval.results import CHECKS_FAILED, MetricIdentity
+from pytest_editeval.results import MetricIdentity
+from pytest_editeval.statuses import CHECKS_FAILED
 
 if TYPE_CHECKING:
     from pytest_editeval.config import Profile

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_editeval.results import CHECKS_FAILED
+from pytest_editeval.statuses import CHECKS_FAILED
 
 if TYPE_CHECKING:
     from pytest_editeval.gating.noise import MetricNoise

@@ -101,10 +101,7 @@ def judge_again(rows: Sequence[CheckResult], written: Suite, baseline: Baseline 
         without_baseline=tuple(
             result
             for result in results
-            if result.control is None
-            and result.tolerance is not None
-            and _has_score(result)
-            and result.baseline is None
+            if result.control is None and result.tolerance is not None and result.has_score and result.baseline is None
         ),
     )
 
@@ -145,10 +142,6 @@ def _not_to_be_judged(row: CheckResult, written: SuiteCheck) -> str | None:
     }
     changed = [name for name, differs in parts.items() if differs]
     return f"its {' and '.join(changed)} changed since it was scored: run it again" if changed else None
-
-
-def _has_score(result: CheckResult) -> bool:
-    return result.outcome in (Outcome.PASSED, Outcome.FAILED)
 
 
 def _missing(

@@ -8,13 +8,8 @@ from statistics import median
 
 from pytest_editeval.candidates import DESTROYED
 from pytest_editeval.reports.text import number, table
-from pytest_editeval.results import (
-    FEATURES_REMEMBERED,
-    SCORES_COMPUTED,
-    SCORES_REMEMBERED,
-    CheckResult,
-    Outcome,
-)
+from pytest_editeval.results import CheckResult, Outcome
+from pytest_editeval.statuses import FEATURES_REMEMBERED, SCORES_COMPUTED, SCORES_REMEMBERED
 
 NAMES_SHOWN = 5
 HEADINGS = ("metric", "", "checks", "pass", "fail", "soft", "error", "median", "worst (case)")

@@ -12,10 +12,11 @@ from pytest_editeval.config import MetricSettings
 from pytest_editeval.errors import MetricError, known_names, unknown
 from pytest_editeval.needs import ImageRef, Need, ScoreRequest
 from pytest_editeval.registry import MASK_MODES, PIPES, MetricSpec, Scope, get_metric
-from pytest_editeval.results import SCORES_COMPUTED, SCORES_REMEMBERED, Reason, Score
+from pytest_editeval.results import Reason, Score
 from pytest_editeval.scoring.ahead import Ahead, pass_on
 from pytest_editeval.scoring.pool import PipePool
 from pytest_editeval.scoring.store import Store
+from pytest_editeval.statuses import SCORES_COMPUTED, SCORES_REMEMBERED
 
 if TYPE_CHECKING:
     from pytest_editeval.scoring.cluster.actors import Cluster

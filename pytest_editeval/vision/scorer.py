@@ -16,7 +16,8 @@ from PIL import Image
 
 from pytest_editeval.errors import CheckpointError
 from pytest_editeval.needs import ImageNeed, ImageRef, Need, ObjectNeed, Plan, ScoreRequest, plan
-from pytest_editeval.results import FEATURES_REMEMBERED, Score, SoftFailure
+from pytest_editeval.results import Score, SoftFailure
+from pytest_editeval.statuses import FEATURES_REMEMBERED
 from pytest_editeval.vision.backbones import Backbone
 from pytest_editeval.vision.compute import compute, failed
 from pytest_editeval.vision.embedder import Embedder

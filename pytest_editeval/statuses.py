@@ -1,0 +1,11 @@
+"""How runs end and what they count, by name. Every pytest run loads this module, and `results` costs it too much."""
+
+from __future__ import annotations
+
+CHECKS_FAILED, USAGE_ERROR, GATE_FAILED, NOTHING_SCORED = 1, 4, 10, 11
+"""Exit statuses, of pytest and of the `editeval` command (docs/gating.md); pytest has its own from 2 to 6."""
+
+SCORES_COMPUTED = "scores computed"
+SCORES_REMEMBERED = "scores remembered"
+FEATURES_REMEMBERED = "features remembered"
+"""What is counted beside the images that were encoded, which are counted under the name of the model's family."""
