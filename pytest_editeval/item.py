@@ -171,6 +171,7 @@ class CheckItem(pytest.Function):
             baseline=None,
             tolerance=self.check.tolerance,
             noise=None,
+            within_noise=False,
             profile=run.profile.name,
             fingerprint=None,
             device=run.device,

@@ -138,6 +138,7 @@ class CheckResult:
     baseline: float | None
     tolerance: float | None
     noise: float | None
+    within_noise: bool
     profile: str
     fingerprint: str | None
     device: str
@@ -168,11 +169,6 @@ class CheckResult:
         if self.tolerance is None or self.worsening is None:
             return False
         return not self.worsening <= self.tolerance  # NaN is not within it
-
-    @property
-    def within_noise(self) -> bool:
-        """Whether the margin is smaller than what harmless changes of the image do to the metric."""
-        return self.noise is not None and self.margin is not None and abs(self.margin) < self.noise
 
     def to_data(self) -> dict[str, Any]:
         """Plain data (JSON types) that `from_data` turns back into an equal result."""

@@ -61,6 +61,7 @@ def result(**overrides: Any) -> CheckResult:
         "baseline": None,
         "tolerance": None,
         "noise": None,
+        "within_noise": False,
         "profile": "tiny",
         "fingerprint": "f" * 12,
         "device": "cpu",

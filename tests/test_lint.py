@@ -203,6 +203,7 @@ def row(check: SuiteCheck, **changes: object) -> CheckResult:
         "higher_is_better": spec.higher_is_better,
         "outcome": Outcome.PASSED,
         "repeats": (),
+        "within_noise": False,
         "profile": "tiny",
         "fingerprint": "f",
         "device": "cpu",

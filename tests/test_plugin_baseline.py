@@ -15,20 +15,22 @@ from pytest_editeval.statuses import CHECKS_FAILED, GATE_FAILED
 
 PLAIN_AND_XDIST = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
 CASES = """
-defaults: {source: source.png, instruction: Do it., coords: [[20, 20, 80, 80]]}
+defaults: {source: source.png, instruction: Do it., coords: [[20, 20, 80, 80]]%s}
 cases:
 %s
 %s
 """
 
 
-def suite(project: Project, *, threshold: float = 1e9, tolerance: str = "", gates: str = "") -> None:
+def suite(
+    project: Project, *, threshold: float = 1e9, tolerance: str = "", gates: str = "", defaults: str = ""
+) -> None:
     lines = [
         f"  - {{id: c{index}, task: {'even' if index % 2 == 0 else 'odd'}, metrics: "
         f"{{region_emd: {{threshold: {threshold}{tolerance}}}, dinov3_structure_similarity: 0.0}}}}"
         for index in range(9)
     ]
-    project.cases(CASES % ("\n".join(lines), gates))
+    project.cases(CASES % (defaults, "\n".join(lines), gates))
 
 
 @pytest.fixture
@@ -186,10 +188,10 @@ def test_judged_again_is_as_run_afresh(
     releases: Project, capsys: pytest.CaptureFixture[str], threshold: float, level: float
 ) -> None:
     """Verdict by verdict, gate by gate, and in the exit status."""
-    suite(releases)
+    suite(releases, defaults=", controls: auto")
     candidates = ("--editeval-candidate=v1=v1", "--editeval-candidate=v2=v2")
     releases.run(*candidates, "--editeval-results=old.jsonl")
-    suite(releases, threshold=threshold, gates=GATES % (level, level))
+    suite(releases, threshold=threshold, gates=GATES % (level, level), defaults=", controls: auto")
     fresh = releases.run(*candidates, "--editeval-results=new.jsonl")
     capsys.readouterr()
     again = main(["gate", "old.jsonl", "--cases", ".", "--config", "tiny.yaml", "--output", "again.jsonl"])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from pytest_editeval.candidates import DESTROYED
 from pytest_editeval.errors import EditEvalError, Position, display_path
 from pytest_editeval.gating.baseline import Baseline, comparable, has_changed
 from pytest_editeval.gating.matching import Files
@@ -34,7 +35,7 @@ Row = TypeVar("Row", CheckResult, MissingCheck)
 
 @dataclass(frozen=True)
 class JudgedAgain:
-    """The rows with their new verdicts, controls as they were; `gone` are rows of checks that are no longer written.
+    """The rows with their new verdicts; `gone` are rows of checks that are no longer written.
 
     `changed_inputs` are rows that the baseline has a score of other inputs for, `without_baseline` those that have a
     tolerance, and nothing to hold it against.
@@ -83,7 +84,7 @@ def judge_again(rows: Sequence[CheckResult], written: Suite, baseline: Baseline 
             continue
         names.setdefault(file, row.node_id.split("::")[0])
         if row.control is not None:
-            results.append(row)
+            results.append(_judged(row, check))
             continue
         first = node_ids.setdefault(((file, row.case, row.metric), row.candidate), row.node_id)
         if first != row.node_id:
@@ -115,11 +116,11 @@ def _judged(row: CheckResult, written: SuiteCheck) -> CheckResult:
         instruction=case.instruction,
         task=case.task,
         tags=case.tags,
-        expect=resolved.check.expect,
+        expect="fail" if row.control == DESTROYED else resolved.check.expect,
         threshold=resolved.threshold,
         higher_is_better=spec.higher_is_better,
         tolerance=resolved.check.tolerance,
-        quota=case.repeat.quota if case.repeat else None,
+        quota=case.repeat.quota if case.repeat and row.control is None else None,
         covered_by=None,
     )
     if row.outcome is Outcome.ERROR:
@@ -138,7 +139,8 @@ def _not_to_be_judged(row: CheckResult, written: SuiteCheck) -> str | None:
         "boxes": row.coords != resolved.coords,
         "scope": row.scope != resolved.scope,
         "parameters": dict(row.parameters) != resolved.parameters,
-        "seeds": tuple(repeat.seed for repeat in row.repeats) != (case.repeat.seeds if case.repeat else ()),
+        "seeds": row.control is None
+        and tuple(repeat.seed for repeat in row.repeats) != (case.repeat.seeds if case.repeat else ()),
     }
     changed = [name for name, differs in parts.items() if differs]
     return f"its {' and '.join(changed)} changed since it was scored: run it again" if changed else None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import groupby
 
 from pytest_editeval.checks import EditCase
 from pytest_editeval.errors import Position
 from pytest_editeval.gating.noise import NoiseFloor, noise_of
-from pytest_editeval.gating.verdicts import margin
+from pytest_editeval.gating.verdicts import is_within, margin
 from pytest_editeval.registry import get_metric
 from pytest_editeval.results import CheckResult
 from pytest_editeval.suites import SuiteCheck
@@ -144,10 +144,8 @@ def _of_check(one: Linted, noise: float | None) -> Iterator[Finding]:
         elif math.isfinite(best) and _near(one, best, noise):
             yield Finding(Rule.NEAR_PERFECT, (one,), noise)
     for row in one.rows:
-        if row.score is not None and row.reason is None:
-            judged = replace(row, margin=one.margin(row.score), noise=noise)
-            if judged.within_noise:
-                yield Finding(Rule.SCORE_WITHIN_NOISE, (one,), noise, row.score, row.candidate)
+        if row.score is not None and row.reason is None and is_within(noise, one.margin(row.score)):
+            yield Finding(Rule.SCORE_WITHIN_NOISE, (one,), noise, row.score, row.candidate)
 
 
 def _near(one: Linted, value: float | None, noise: float) -> bool:

@@ -67,6 +67,8 @@ def settled(result: CheckResult) -> CheckResult:
         verdict, index = judge_repeats(scores, *sides, result.quota or len(scores))
         each = [judge(score, *sides) for score in scores]
         decides = result.repeats[index]
+        if decides.edited != result.edited:
+            result = replace(result, details={}, edited_size=None)  # they are of another edit
         result = replace(
             result,
             repeats=tuple(
@@ -86,7 +88,13 @@ def settled(result: CheckResult) -> CheckResult:
         outcome = Outcome.PASSED
     if outcome is Outcome.PASSED and result.expect == "pass" and result.exceeds_tolerance:
         outcome = Outcome.FAILED
-    return replace(result, outcome=outcome, margin=verdict.margin)
+    within = is_within(result.noise, verdict.margin)
+    return replace(result, outcome=outcome, margin=verdict.margin, within_noise=within)
+
+
+def is_within(noise: float | None, distance: float | None) -> bool:
+    """Whether a margin is smaller than what harmless changes of the image do to the metric."""
+    return noise is not None and distance is not None and abs(distance) < noise
 
 
 def score_of(metric: str, row: CheckResult | Repeat) -> Score:

@@ -54,7 +54,7 @@ def count_line(judged: JudgedAgain, gates: Sequence[GateResult]) -> str:
     if judged.missing:
         parts.append(f"{len(judged.missing):,} not scored")
     if controls := len(judged.results) - len(checks):
-        parts.append(f"controls as they were: {controls:,}")
+        parts.append(f"controls: {controls:,}")
     if gates:
         parts.append(f"gates passed: {sum(gate.passed for gate in gates):,} of {len(gates):,}")
     return f"checks judged again: {len(checks):,} ({', '.join(parts)})"
