@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases test lint types check bench bench-large gate-simulation clean
+.PHONY: help cases lint-cases test lint types check bench bench-large gate-simulation clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -21,6 +21,9 @@ $(STAMP): pyproject.toml
 cases: $(STAMP)  ## Score the repository's own edit cases with the embedded profile (offline)
 	$(BIN)/python -m pytest cases/ $(ARGS)
 
+lint-cases: $(STAMP)  ## Find thresholds of those cases that catch nothing
+	$(BIN)/editeval lint cases --ignore nothing-done $(ARGS)
+
 test: $(STAMP)  ## Run the test suite
 	$(BIN)/python -m pytest -n 2 tests/ $(ARGS)
 
@@ -31,7 +34,7 @@ lint: $(STAMP)  ## Check style and formatting
 types: $(STAMP)  ## Check types strictly
 	$(BIN)/mypy
 
-check: lint types test cases  ## Everything that .ci/run runs
+check: lint types test cases lint-cases  ## Everything that .ci/run runs
 
 bench: $(STAMP)  ## Speed and memory as ratios (DEVICE=cuda for a GPU); the last figures are in benchmarks/results.md
 	$(BIN)/python benchmarks/startup.py
