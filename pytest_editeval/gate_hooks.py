@@ -28,21 +28,19 @@ class GateHooks:
         self._ended = False
         self._error: str | None = None
         self._narrowed: str | None = None
+        self._left_out: list[str] = []
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Count, because a run that leaves checks out does not judge a suite."""
-        self.run.gating.deselected += sum(self.run.is_edit_node(item.nodeid) for item in items)
+        self.run.gating.deselected += [item for item in items if hasattr(item, "edits")]  # type: ignore[misc]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """What a worker collected of gates; the controller collects nothing itself."""
         found = getattr(node, "workeroutput", {}).get("editeval_gates")
         if found is not None:
-            from pytest_editeval.gate_rules import Gate
-
-            gates, self._narrowed = found
-            for path, data in gates.items():
-                self.run.gating.of_files[path] = tuple(Gate.from_data(gate) for gate in data)
+            gates, deselected, self._narrowed = found
+            self.run.gating.note_worker(gates, deselected)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -69,8 +67,9 @@ class GateHooks:
 
         results = self.checks.in_order()
         reference = gating.accepted(results)
+        gates, self._left_out = gating.judged_gates(results)
         try:
-            self.results = judge_gates(gating.gates, results, self.run.profile.name, reference, self.checks.not_run())
+            self.results = judge_gates(gates, results, self.run.profile.name, reference, self.checks.not_run())
         except EditEvalError as error:  # a gate that has no threshold for this profile
             self._error = str(error)
             session.testsfailed += 1
@@ -111,7 +110,9 @@ class GateHooks:
         if self.run.is_worker:
             gating = self.run.gating
             data = {path: [gate.to_data() for gate in gates] for path, gates in gating.of_files.items()}
-            self.run.config.workeroutput["editeval_gates"] = (data, gating.narrowed)  # type: ignore[attr-defined]
+            deselected = [list(gate) for gate in sorted(gating.gates_deselected())]
+            found = (data, deselected, gating.narrowed)
+            self.run.config.workeroutput["editeval_gates"] = found  # type: ignore[attr-defined]
             return
         if self.checks.is_dry_run() or not self.checks.has_checks:
             return
@@ -139,6 +140,8 @@ class GateHooks:
                 write(line, red=line.startswith(("FAIL", "release gate: FAILED")))
         if self._error is not None:
             write(f"ERROR: {self._error}", red=True)
+        if self._left_out:
+            write(f"gates whose checks were all deselected: {', '.join(self._left_out)}", yellow=True)
         if why := self._why_not():
             write(f"{NOT_JUDGED}: {why}", yellow=True)
         if not self.checks.anything_scored():

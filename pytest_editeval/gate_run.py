@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.run import GATE_MODES
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_editeval.gate_rules import Gate
     from pytest_editeval.gating.baseline import Baseline
     from pytest_editeval.gating.noise import NoiseFloor
+    from pytest_editeval.item import CheckItem
     from pytest_editeval.results import CheckResult, MetricIdentity
     from pytest_editeval.run import EditRun
 
@@ -31,7 +32,8 @@ class GateRun:
             raise EditEvalError(f"unknown editeval_gates {self.mode!r}; allowed: {', '.join(GATE_MODES)}")
         self.allow_mismatch = bool(run.config.getoption("editeval_allow_mismatch"))
         self.of_files: dict[str, tuple[Gate, ...]] = {}
-        self.deselected = 0
+        self.deselected: list[CheckItem] = []
+        self._elsewhere: set[tuple[str, str]] = set()
         baseline, noise = run.setting("baseline"), run.setting("noise")
         self._baseline_path = Path(baseline) if baseline else None
         self._noise_path = Path(noise) if noise else None
@@ -99,6 +101,37 @@ class GateRun:
     def gates(self) -> tuple[Gate, ...]:
         """Those of the configuration, then those of the case files that were collected."""
         return (*self.run.profile.gates, *(gate for gates in self.of_files.values() for gate in gates))
+
+    def gates_deselected(self) -> set[tuple[str, str]]:
+        """The gates (place and name) that are about checks that were deselected, here or in a worker."""
+        from pytest_editeval.gating.words import title
+
+        rows = [item.result for item in self.deselected]
+        own = {(str(gate.position), title(gate)) for gate in self.gates if any(map(gate.about, rows))}
+        return own | self._elsewhere
+
+    def note_worker(
+        self, of_files: Mapping[str, Sequence[Mapping[str, Any]]], deselected: Iterable[Sequence[str]]
+    ) -> None:
+        """What a worker collected of gates, as plain data; xdist's controller collects nothing itself."""
+        from pytest_editeval.gate_rules import Gate
+
+        for path, gates in of_files.items():
+            self.of_files[path] = tuple(map(Gate.from_data, gates))
+        self._elsewhere |= {(place, name) for place, name in deselected}
+
+    def judged_gates(self, results: Sequence[CheckResult]) -> tuple[list[Gate], list[str]]:
+        """The gates that this run can judge, and the names of those whose checks were all deselected."""
+        from pytest_editeval.gating.words import title
+
+        left_out = self.gates_deselected()
+        gates, names = [], []
+        for gate in self.gates:
+            if (str(gate.position), title(gate)) in left_out and not any(map(gate.about, results)):
+                names.append(title(gate))
+            else:
+                gates.append(gate)
+        return gates, names
 
     @property
     def narrowed(self) -> str | None:

@@ -71,6 +71,14 @@ def test_a_module_imports_its_own_layer_and_those_below(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_engine_and_gates_never_meet(path: Path) -> None:
+    """So that scores can be judged again without a model."""
+    apart = {"gating": ("scoring", "vision"), "scoring": ("gating",), "vision": ("gating",)}
+    for name in imports(path, top_only=False):
+        assert not name.startswith(tuple(f"pytest_editeval.{other}" for other in apart.get(top_name(path), ()))), name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_vision_imports_model_libraries_at_the_top(path: Path) -> None:
     found = {name.split(".")[0] for name in imports(path, top_only=True)} & HEAVY
     assert not found or top_name(path) == "vision"

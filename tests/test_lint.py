@@ -126,7 +126,7 @@ def test_a_threshold_out_of_the_metrics_range_needs_no_score(
 
 @pytest.mark.parametrize("metric", list(metrics()))
 def test_the_bounds_of_a_metric_hold_its_scores(metric: str, models: Path, project: Project) -> None:
-    from pytest_editeval.scoring.controlled import score_controls
+    from pytest_editeval.commands.controlled import score_controls
     from pytest_editeval.scoring.suite import open_editeval
 
     lowest, highest = metrics()[metric].bounds

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from project import Project
 from pytest_editeval import CLIPPipe
 from pytest_editeval.cli import main
+from pytest_editeval.commands.disturbed import DISTURBANCES
 from pytest_editeval.config import load_profile
 from pytest_editeval.derived import Derived, Disturbance
 from pytest_editeval.errors import EditEvalError
@@ -31,7 +32,6 @@ from pytest_editeval.gating.noise import (
 )
 from pytest_editeval.results import MetricIdentity as Identity
 from pytest_editeval.scoring.ahead import UNOPENED, Wanted
-from pytest_editeval.scoring.disturbed import DISTURBANCES
 from pytest_editeval.scoring.suite import open_editeval, score_all
 from pytest_editeval.vision.images import load_image
 
@@ -179,7 +179,7 @@ def noise(project: Project, capsys: pytest.CaptureFixture[str], *arguments: str)
 def test_the_command_measures_every_metric_of_a_suite(
     project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_editeval.scoring.disturbed.resolve_device", lambda: "cpu")
+    monkeypatch.setattr("pytest_editeval.commands.disturbed.resolve_device", lambda: "cpu")
     project.cases(CASES + LEFT_OUT)
     status, out, _ = noise(project, capsys, "--output", "noise.json")
     assert status == 0

@@ -193,13 +193,34 @@ def test_a_look_at_some_checks_judges_no_gate(project: Project, narrowed: str, o
     judged.stdout.fnmatch_lines(["*─ gates ─*"])
 
 
-def test_a_marker_makes_a_suite(project: Project) -> None:
+@PLAIN_AND_XDIST
+def test_a_marker_makes_a_suite(project: Project, options: tuple[str, ...]) -> None:
+    """A gate about what it leaves out is not judged, one about what there is not fails as ever."""
     tasks = ["color"] * 8 + ["remove"]
-    gates = "gates: [{metric: region_emd, statistic: max, threshold: 1}]"
+    gates = """
+gates:
+  - {metric: region_emd, statistic: max, threshold: 1}
+  - {metric: region_emd, statistic: max, threshold: 1, where: {task: remove}}
+"""
     suite(project, ["same"] * 8 + ["other"], gates, tasks=tasks)
-    result = project.run("-m", "color")
+    suite(
+        project,
+        ["same"],
+        "gates: [{name: b, statistic: pass_rate, threshold: 1}]",
+        tasks=["remove"],
+        name="b.edit.yaml",
+    )
+    result = project.run("-m", "color", *options)
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["PASS  max region_emd ≤ 1*n=8"])
+    result.stdout.fnmatch_lines(
+        [
+            "PASS  max region_emd ≤ 1*n=8",
+            "release gate: passed (1)",
+            "gates whose checks were all deselected: max region_emd task=remove, b",
+        ]
+    )
+    suite(project, ["same"] * 8 + ["other"], gates.replace("task: remove", "task: removed"), tasks=tasks)
+    assert project.run("-m", "color", *options).ret == GATE_FAILED
 
 
 def test_gates_can_be_switched_off(project: Project) -> None:

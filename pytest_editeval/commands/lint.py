@@ -82,7 +82,7 @@ def _from_results(path: Path, suite: Suite, profile: Profile) -> tuple[list[Lint
 
 
 def _scored(suite: Suite, profile: Profile, device: str) -> tuple[list[Linted], dict[str, MetricIdentity]]:
-    from pytest_editeval.scoring.controlled import score_controls
+    from pytest_editeval.commands.controlled import score_controls
     from pytest_editeval.scoring.store import Store
     from pytest_editeval.scoring.suite import identities, open_editeval
 

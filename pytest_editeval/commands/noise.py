@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_editeval.statuses import CHECKS_FAILED
 
 if TYPE_CHECKING:
+    from pytest_editeval.commands.disturbed import Edit
     from pytest_editeval.gating.noise import MetricNoise
-    from pytest_editeval.scoring.disturbed import Edit
     from pytest_editeval.suites import SuiteCheck
 
 
@@ -27,11 +27,11 @@ def add(commands: Any) -> None:
 
 
 def _noise(args: argparse.Namespace) -> int:
+    from pytest_editeval.commands.disturbed import measure_noise
     from pytest_editeval.config import load_profile
     from pytest_editeval.device import check_device
     from pytest_editeval.errors import EditEvalError, display_path
     from pytest_editeval.gating.noise import NoiseFloor, write_noise
-    from pytest_editeval.scoring.disturbed import measure_noise
     from pytest_editeval.suites import find_case_files, load_suite
 
     check_device(args.device)
@@ -65,8 +65,8 @@ def _noise(args: argparse.Namespace) -> int:
 def _edits(checks: Sequence[SuiteCheck], candidate_text: str | None) -> tuple[list[Edit], list[str]]:
     """The edits whose scores are measured, and a line for each that there is none of."""
     from pytest_editeval.candidates import EditFinder, read_candidate
+    from pytest_editeval.commands.disturbed import Edit
     from pytest_editeval.errors import EditEvalError
-    from pytest_editeval.scoring.disturbed import Edit
 
     candidate = None if candidate_text is None else read_candidate(candidate_text, Path.cwd())
     if candidate is not None and candidate.directory is None:
@@ -85,8 +85,8 @@ def _edits(checks: Sequence[SuiteCheck], candidate_text: str | None) -> tuple[li
 
 
 def _table(metrics: dict[str, MetricNoise]) -> list[str]:
+    from pytest_editeval.commands.disturbed import DISTURBANCES
     from pytest_editeval.reports.text import number, table
-    from pytest_editeval.scoring.disturbed import DISTURBANCES
 
     rows = [("metric", "checks", *DISTURBANCES, "noise")]
     for name, metric in metrics.items():
