@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,30 @@ class Edit:
     seed: int
     location: Location | None
     problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Whose edits of a case are scored: a candidate's, a control's, or, with neither, the case's own."""
+
+    candidate: Candidate | None = None
+    control: str | None = None
+
+    def name(self, case: EditCase) -> str:
+        """The name of the case's node."""
+        label = self.control or (self.candidate.name if self.candidate else None)
+        return f"{case.id}[{label}]" if label else case.id
+
+
+def variants(case: EditCase, candidates: Sequence[Candidate]) -> Iterator[Variant]:
+    """The candidates, and the controls where the case asks for them.
+
+    A case that is a control itself has neither: its edit is a known bad one, whatever model is under test.
+    """
+    own = case.expect == "fail" and case.edited is not None
+    yield from (Variant(candidate) for candidate in (() if own else candidates) or (None,))
+    if case.controls and case.expect == "pass":
+        yield from (Variant(control=control) for control in CONTROLS)
 
 
 def read_candidate(text: str, directory: Path) -> Candidate:

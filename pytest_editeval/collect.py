@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from pytest_editeval.candidates import SEED, Edit
+from pytest_editeval.candidates import SEED, Edit, Variant, variants
 from pytest_editeval.cases import BrokenCase, BrokenCheck, EditCase, ResolvedCheck, load_cases, resolve_check
 from pytest_editeval.controls import controls
 from pytest_editeval.errors import CaseError, EditEvalError, LocatedError, display_path
-from pytest_editeval.item import CheckItem, Variant, variants
+from pytest_editeval.item import CheckItem
 from pytest_editeval.run import RUN
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_editeval.candidates import CONTROLS, DESTROYED, Candidate, Edit
+from pytest_editeval.candidates import Edit, Variant
 from pytest_editeval.cases import CheckSpec, EditCase, ResolvedCheck
-from pytest_editeval.digests import package_versions
-from pytest_editeval.errors import EditEvalError, ImageError, display_path
-from pytest_editeval.locations import Location, display
+from pytest_editeval.check_rows import Scored, of_deciding, shown, unscored, with_images, with_scores
+from pytest_editeval.errors import EditEvalError, ImageError
+from pytest_editeval.locations import Location
 from pytest_editeval.registry import PIPES, get_metric
 from pytest_editeval.reports.junit import case_properties
 from pytest_editeval.reports.text import explanation, headline
-from pytest_editeval.results import CheckResult, Outcome, Repeat, Score
+from pytest_editeval.results import CheckResult, Outcome
 from pytest_editeval.run import RUN
 
 if TYPE_CHECKING:
@@ -33,30 +33,6 @@ if TYPE_CHECKING:
 
 class CheckFailedError(AssertionError):
     """A score on the wrong side of its threshold."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Whose edits of a case are scored: a candidate's, a control's, or, with neither, the case's own."""
-
-    candidate: Candidate | None = None
-    control: str | None = None
-
-    def name(self, case: EditCase) -> str:
-        """The name of the case's node."""
-        label = self.control or (self.candidate.name if self.candidate else None)
-        return f"{case.id}[{label}]" if label else case.id
-
-
-def variants(case: EditCase, candidates: Sequence[Candidate]) -> Iterator[Variant]:
-    """The candidates, and the controls where the case asks for them.
-
-    A case that is a control itself has neither: its edit is a known bad one, whatever model is under test.
-    """
-    own = case.expect == "fail" and case.edited is not None
-    yield from (Variant(candidate) for candidate in (() if own else candidates) or (None,))
-    if case.controls and case.expect == "pass":
-        yield from (Variant(control=control) for control in CONTROLS)
 
 
 @cache
@@ -134,50 +110,9 @@ class CheckItem(pytest.Function):
 
     @cached_property
     def result(self) -> CheckResult:
-        """Before anything was measured an error, until a score takes its place; collection alone does not make it."""
-        run, spec, case = self.config.stash[RUN], get_metric(self.check.metric), self.case
-        return CheckResult(
-            node_id=self.nodeid,
-            file=display_path(case.path),
-            line=self.check.position.line,
-            case=case.id,
-            candidate=self.variant.candidate.name if self.variant.candidate else None,
-            control=self.variant.control,
-            metric=spec.name,
-            metric_version=spec.version,
-            instruction=case.instruction,
-            task=case.task,
-            tags=case.tags,
-            source=display(case.source),
-            edited=self._shown(self.edits[0]),
-            source_size=None,
-            edited_size=None,
-            source_digest=None,
-            edited_digest=None,
-            scope=self.resolved.scope,
-            coords=self.resolved.coords,
-            parameters=self.resolved.parameters,
-            expect="fail" if self.variant.control == DESTROYED else self.check.expect,
-            threshold=self.resolved.threshold,
-            higher_is_better=spec.higher_is_better,
-            score=None,
-            margin=None,
-            outcome=Outcome.ERROR,
-            reason=None,
-            detail=None,
-            quota=case.repeat.quota if case.repeat and not self.variant.control else None,
-            repeats=(),
-            covered_by=None,
-            baseline=None,
-            tolerance=self.check.tolerance,
-            noise=None,
-            within_noise=False,
-            profile=run.profile.name,
-            fingerprint=None,
-            device=run.device,
-            versions=package_versions(),
-            duration=0.0,
-        )
+        """The row of every report; collection alone does not make it."""
+        run, edit = self.config.stash[RUN], self.edits[0]
+        return unscored(self.nodeid, self.case, self.variant, self.resolved, edit, run.profile.name, run.device)
 
     def score(self, editeval: EditEval, request: pytest.FixtureRequest) -> None:
         """Score, judge, and end as pytest ends: return, fail, or xfail with the soft failure's reason."""
@@ -191,8 +126,10 @@ class CheckItem(pytest.Function):
         finally:
             self._wanted = None
             self.counts = run.new_counts()
-        result = replace(self.result, fingerprint=fingerprint, device=pipe.device, outcome=Outcome.PASSED)
-        self.result = self._judged(result, scores, time.perf_counter() - started)
+        duration = time.perf_counter() - started
+        measured = replace(self.result, fingerprint=fingerprint, device=pipe.device, duration=duration)
+        judged = run.gating.held_against_all(with_scores(measured, self.edits, scores))
+        self.result = of_deciding(judged, scores)
         if self.result.outcome is Outcome.SOFT_FAILURE:
             if run.soft_failures == "xfail":
                 # Does nothing under --runxfail, and the check fails below.
@@ -204,44 +141,6 @@ class CheckItem(pytest.Function):
             if self.result.covered_by is not None:
                 pytest.xfail(f"covered by gate {self.result.covered_by}: {headline(self.result)}")
             raise CheckFailedError(explanation(self.result))
-
-    def _judged(
-        self, result: CheckResult, scores: Sequence[tuple[Score, ImageRef, ImageRef]], duration: float
-    ) -> CheckResult:
-        gating = self.config.stash[RUN].gating
-        repeats = tuple(
-            Repeat(
-                seed=edit.seed,
-                edited=self._shown(edit),
-                score=score.value,
-                margin=None,
-                outcome=Outcome.PASSED,
-                reason=str(score.soft_failure.reason) if score.soft_failure else None,
-                detail=score.soft_failure.detail if score.soft_failure else None,
-                edited_digest=edited.digest,
-            )
-            for edit, (score, _, edited) in zip(self.edits, scores, strict=True)
-        )
-        score, source, edited = scores[0]
-        result = replace(
-            result,
-            source_size=source.size,
-            source_digest=source.digest,
-            edited_size=edited.size,
-            edited_digest=edited.digest,
-            score=score.value,
-            reason=repeats[0].reason,
-            detail=repeats[0].detail,
-            repeats=repeats if result.quota is not None else (),
-            details=dict(score.details),
-            duration=duration,
-        )
-        result = gating.held_against_all(result)
-        if result.repeats:
-            decides = next(i for i, repeat in enumerate(repeats) if repeat.edited == result.edited)
-            score, _, edited = scores[decides]
-            result = replace(result, edited_size=edited.size, details=dict(score.details))
-        return result
 
     def _make(self, editeval: EditEval, request: pytest.FixtureRequest) -> None:
         """Have the edits made that are not there yet; another check of the case may have done so."""
@@ -258,20 +157,12 @@ class CheckItem(pytest.Function):
                 done = replace(edit, location=made)
                 self.edits = (*self.edits[:index], done, *self.edits[index + 1 :])
         if maker is not None:
-            self.result = replace(self.result, edited=self._shown(self.edits[0]))
+            self.result = replace(self.result, edited=shown(self.edits[0]))
 
-    def _scored(
-        self, editeval: EditEval, pipe: Pipe, request: pytest.FixtureRequest, edit: Edit
-    ) -> tuple[Score, ImageRef, ImageRef]:
+    def _scored(self, editeval: EditEval, pipe: Pipe, request: pytest.FixtureRequest, edit: Edit) -> Scored:
         promise = self._promise(editeval, pipe, request, edit)
         source, edited = self._opened(promise.source, "source"), self._opened(promise.edited, "edited")
-        self.result = replace(
-            self.result,
-            source_size=source.size,
-            source_digest=source.digest,
-            edited_size=edited.size,
-            edited_digest=edited.digest,
-        )
+        self.result = with_images(self.result, source, edited)
         score = self.config.stash[RUN].progress.wait(promise.score, editeval)
         editeval.count(promise.remembered.is_set())
         return score, source, edited
@@ -331,9 +222,6 @@ class CheckItem(pytest.Function):
             return image.result()
         except ImageError as error:
             raise ImageError(f"{position}: {key} {error}") from None
-
-    def _shown(self, edit: Edit) -> str:
-        return display(edit.location) if edit.location is not None else ""
 
     def attach_result(self, report: pytest.TestReport, error: BaseException | None) -> None:
         """Put the result on the report of the call, or of a setup that failed, as plain data."""

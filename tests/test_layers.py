@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
     {"errors", "results", "statuses"},
-    {"case_schema", "cases", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
+    {"case_schema", "cases", "check_rows", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
     | {"candidates", "controls", "derived", "suites", "threshold_edits", "whole_file", "yaml_edits"}
     | {"references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
     | {"yamlfile"},
