@@ -297,3 +297,17 @@ def test_collecting_alone_judges_nothing(project: Project) -> None:
         result = project.run(option)
         assert result.ret == 0
         assert "gates" not in result.stdout.str()
+
+
+def test_a_gate_that_failed_is_judged_again_with_lf(project: Project) -> None:
+    """It is no item that could be run alone: everything runs, nothing is left out, so it is judged."""
+    suite(project, ["same"] * 8 + ["other"], "gates: [{metric: region_emd, statistic: max, threshold: 1}]")
+    assert project.pytester.runpytest().ret == GATE_FAILED
+    again = project.pytester.runpytest("--lf")
+    assert again.ret == GATE_FAILED
+    again.assert_outcomes(passed=9, failed=1)
+    suite(project, ["same"] * 8 + ["other"], "gates: [{metric: region_emd, statistic: max, threshold: 1}]", threshold=1)
+    assert project.pytester.runpytest().ret == CHECKS_FAILED
+    narrowed = project.pytester.runpytest("--lf")
+    narrowed.assert_outcomes(failed=1, deselected=8)
+    narrowed.stdout.fnmatch_lines(["gates: not judged: --lf leaves checks out*"])
