@@ -84,7 +84,7 @@ class GateRun:
         """The accepted scores of the last release, if there are any."""
         if self._baseline_path is None:
             return None
-        from pytest_editeval.gating.baseline import read_baseline
+        from pytest_editeval.gating.baseline_file import read_baseline
 
         return read_baseline(self._baseline_path)
 

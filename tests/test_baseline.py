@@ -15,16 +15,8 @@ from hypothesis import strategies as st
 from pytest_editeval.cli import main
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.gating.accepting import accept
-from pytest_editeval.gating.baseline import (
-    Accepted,
-    Baseline,
-    comparable,
-    has_changed,
-    inputs_of,
-    mismatches,
-    read_baseline,
-)
-from pytest_editeval.gating.baseline_file import baseline_text, write_baseline
+from pytest_editeval.gating.baseline import Accepted, Baseline, comparable, has_changed, inputs_of, mismatches
+from pytest_editeval.gating.baseline_file import baseline_text, read_baseline, write_baseline
 from pytest_editeval.gating.changes import change, largest_first
 from pytest_editeval.results import CheckResult, MetricIdentity, Outcome, Repeat
 from pytest_editeval.results_file import SUFFIXES, write_results

@@ -28,8 +28,7 @@ def add(commands: Any) -> None:
 def _accept(arguments: argparse.Namespace) -> int:
     from pytest_editeval.errors import EditEvalError, display_path
     from pytest_editeval.gating.accepting import accept
-    from pytest_editeval.gating.baseline import read_baseline
-    from pytest_editeval.gating.baseline_file import write_baseline
+    from pytest_editeval.gating.baseline_file import read_baseline, write_baseline
     from pytest_editeval.gating.rows import of_candidate
     from pytest_editeval.reports.comparison import change_lines
     from pytest_editeval.results_file import SUFFIXES, read_results

@@ -101,7 +101,8 @@ def _check_profile(rows: Sequence[CheckResult], profile: Profile, name: str) -> 
 def _baseline(arguments: argparse.Namespace, rows: Sequence[CheckResult], profile: Profile) -> Baseline | None:
     """The baseline that was named; refused unless it was measured as the rows were."""
     from pytest_editeval.errors import display_path
-    from pytest_editeval.gating.baseline import check_alike, read_baseline
+    from pytest_editeval.gating.baseline import check_alike
+    from pytest_editeval.gating.baseline_file import read_baseline
     from pytest_editeval.gating.identities import identities_of
     from pytest_editeval.gating.rows import sort_out
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.gating.identities import differences, identities_of
-from pytest_editeval.gating.rows import Rows, of_candidate, profile_of, sort_out
+from pytest_editeval.gating.rows import Rows
 from pytest_editeval.results import CheckResult, MetricIdentity, Outcome
-from pytest_editeval.results_file import SUFFIXES, read_results
 
 
 @dataclass(frozen=True)
@@ -119,19 +118,3 @@ def accepted_scores(baseline: Baseline, results: Iterable[CheckResult]) -> dict[
     """The baseline's scores by `CheckResult.key`, without those of checks that have changed since."""
     changed = {result.key for result in results if has_changed(baseline, result)}
     return {key: accepted.score for key, accepted in baseline.scores.items() if key not in changed}
-
-
-def read_baseline(path: Path, candidate: str | None = None) -> Baseline:
-    """The baseline in a baseline file, or the scores in a results file, of which `candidate` chooses one's.
-
-    Every fault of the file is an `EditEvalError` of one line; several candidates without a choice are one.
-    """
-    if path.suffix in SUFFIXES:
-        name = display_path(path)
-        results = of_candidate(read_results(path), candidate, name)
-        return baseline_of(sort_out(results), profile_of(results, name), path)
-    if candidate is not None:
-        raise EditEvalError(f"{display_path(path)} is a baseline file, and has no candidates; leave out {candidate!r}")
-    from pytest_editeval.gating.baseline_file import read_baseline_file
-
-    return read_baseline_file(path)

@@ -12,9 +12,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from pytest_editeval import __version__
 from pytest_editeval.errors import EditEvalError, display_path
-from pytest_editeval.gating.baseline import Accepted, Baseline, metric_of
+from pytest_editeval.gating.baseline import Accepted, Baseline, baseline_of, metric_of
+from pytest_editeval.gating.rows import of_candidate, profile_of, sort_out
 from pytest_editeval.results import MetricIdentity
 from pytest_editeval.results_columns import encoded
+from pytest_editeval.results_file import SUFFIXES, read_results
 from pytest_editeval.results_reader import read_text
 from pytest_editeval.validation import Settings, problems
 from pytest_editeval.whole_file import written_whole
@@ -61,6 +63,20 @@ def write_baseline(baseline: Baseline) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise EditEvalError(f"{display_path(baseline.path)}: cannot be written: {reason}") from None
+
+
+def read_baseline(path: Path, candidate: str | None = None) -> Baseline:
+    """The baseline in a baseline file, or the scores in a results file, of which `candidate` chooses one's.
+
+    Every fault of the file is an `EditEvalError` of one line; several candidates without a choice are one.
+    """
+    if path.suffix in SUFFIXES:
+        name = display_path(path)
+        results = of_candidate(read_results(path), candidate, name)
+        return baseline_of(sort_out(results), profile_of(results, name), path)
+    if candidate is not None:
+        raise EditEvalError(f"{display_path(path)} is a baseline file, and has no candidates; leave out {candidate!r}")
+    return read_baseline_file(path)
 
 
 def read_baseline_file(path: Path) -> Baseline:

@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import fmean
 
 from pytest_editeval.errors import display_path
-from pytest_editeval.gating.baseline import Baseline, baseline_of, metric_of, read_baseline
+from pytest_editeval.gating.baseline import Baseline, baseline_of, metric_of
+from pytest_editeval.gating.baseline_file import read_baseline
 from pytest_editeval.gating.changes import Change, change, largest_first
 from pytest_editeval.gating.rows import Rows, of_candidate, profile_of, sort_out
 from pytest_editeval.gating.slices import FEWEST_SCORES
