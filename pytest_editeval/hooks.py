@@ -15,7 +15,7 @@ import pytest
 
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.run import EditRun
-from pytest_editeval.statuses import SCORES_COMPUTED
+from pytest_editeval.statuses import EDITS_MADE, SCORES_COMPUTED
 
 if TYPE_CHECKING:
     from pytest_editeval.results import CheckResult
@@ -238,6 +238,8 @@ class EditHooks:
         if self._results:
             for line in summary_lines(self._results, self._counts):
                 terminalreporter.write_line(line)
+            if made := self._counts[EDITS_MADE]:
+                terminalreporter.write_line(f"edits made in the run: {made}, in {display_path(self.run.maker.folder)}")
             if self.run.cluster is not None:
                 terminalreporter.write_line(self.run.cluster.summary)
         for line in self._notices:

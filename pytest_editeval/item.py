@@ -22,6 +22,7 @@ from pytest_editeval.reports.junit import case_properties
 from pytest_editeval.reports.text import explanation, headline
 from pytest_editeval.results import CheckResult, Outcome
 from pytest_editeval.run import RUN
+from pytest_editeval.statuses import EDITS_MADE
 
 if TYPE_CHECKING:
     from pytest_editeval.collect import EditCaseNode
@@ -56,6 +57,7 @@ class CheckItem(pytest.Function):
     edits: tuple[Edit, ...]
     counts: dict[str, int]
     uses_objects: bool
+    _made_now: int
     _wanted: tuple[Pipe, str | None, dict[Location, Wanted]] | None
     _own_properties: list[tuple[str, object]]
 
@@ -86,7 +88,7 @@ class CheckItem(pytest.Function):
         )
         known.setdefault(fixtures, getattr(item, "_fixtureinfo", None))
         item.case, item.variant, item.check, item.resolved = parent.case, parent.variant, check, resolved
-        item.edits, item.counts = edits, {}
+        item.edits, item.counts, item._made_now = edits, {}, 0
         item.uses_objects = spec.inputs == "objects"
         item._wanted = None
         item._own_properties = list(item.user_properties)
@@ -125,7 +127,7 @@ class CheckItem(pytest.Function):
             scores = [self._scored(editeval, pipe, request, edit) for edit in self.edits]
         finally:
             self._wanted = None
-            self.counts = run.new_counts()
+            self.counts = {**run.new_counts(), EDITS_MADE: self._made_now}
         duration = time.perf_counter() - started
         measured = replace(self.result, fingerprint=fingerprint, device=pipe.device, duration=duration)
         judged = run.gating.held_against_all(with_scores(measured, self.edits, scores))
@@ -151,9 +153,11 @@ class CheckItem(pytest.Function):
             if edit.location is None and maker is not None:
                 candidate = self.result.candidate
                 model = request.getfixturevalue("edit_model")
+                is_new = maker.known(self.case, candidate, edit.seed) is None
                 made = maker.make(
                     self.case, candidate, edit.seed, model, lambda place: editeval.files.load(place).pixels
                 )
+                self._made_now += is_new
                 done = replace(edit, location=made)
                 self.edits = (*self.edits[:index], done, *self.edits[index + 1 :])
         if maker is not None:

@@ -6,7 +6,6 @@ The object lives in every process of a run; `pytest_editeval.hooks` gathers what
 from __future__ import annotations
 
 import re
-import tempfile
 from collections import Counter
 from fnmatch import fnmatch
 from functools import cached_property
@@ -132,7 +131,8 @@ class EditRun:
         elif hasattr(self.config, "cache"):
             path = self.config.cache.mkdir("editeval-edits")
         else:
-            path = Path(tempfile.mkdtemp(prefix="editeval-edits-"))
+            cure = "give --editeval-edits DIR or --editeval-results FILE"
+            raise EditEvalError(f"there is no place to save the edits that are made in the run: {cure}")
         return EditMaker(path.absolute(), self.config.rootpath)
 
     def _check_settings(self) -> None:

@@ -8,4 +8,5 @@ CHECKS_FAILED, USAGE_ERROR, GATE_FAILED, NOTHING_SCORED = 1, 4, 10, 11
 SCORES_COMPUTED = "scores computed"
 SCORES_REMEMBERED = "scores remembered"
 FEATURES_REMEMBERED = "features remembered"
+EDITS_MADE = "edits made"
 """What is counted beside the images that were encoded, which are counted under the name of the model's family."""

@@ -186,6 +186,7 @@ def test_a_hook_makes_the_edits(project: Project, options: tuple[str, ...]) -> N
     asked = ("--editeval-candidate=good", "--editeval-candidate=bad", "--editeval-results=out/scores.jsonl")
     result = project.run(*asked, *options)
     result.assert_outcomes(passed=3, failed=1)
+    result.stdout.fnmatch_lines(["edits made in the run: 4, in out/scores.edits"])
     made = sorted(str(path.relative_to(project.path)) for path in (project.path / "out").rglob("*.png"))
     assert made == [f"out/scores.edits/{name}/a/{seed}/one.png" for name in ("bad", "good") for seed in (7, 8)]
     assert not list((project.path / "out").rglob("*.part"))
@@ -223,7 +224,7 @@ def test_what_the_model_raises_is_that_cases_error(project: Project, options: tu
         """
     )
     project.cases(CASES)
-    result = project.run(*options)
+    result = project.run("--editeval-edits=made", *options)
     result.assert_outcomes(passed=1, failed=2)
     out = result.stdout.str()
     result.stdout.fnmatch_lines(
@@ -243,15 +244,25 @@ def test_what_the_model_raises_is_that_cases_error(project: Project, options: tu
 def test_a_model_that_gives_no_image(project: Project, returned: str, message: str) -> None:
     project.pytester.makeconftest(f"def pytest_editeval_edit(case, source, seed, candidate):\n    return {returned}\n")
     project.cases(ONE % "")
-    result = project.run()
+    result = project.run("--editeval-edits=made")
     result.assert_outcomes(failed=2)
     assert f"a.edit.yaml:3:14: case 'one': {message}" in result.stdout.str()
+
+
+def test_edits_need_a_place_to_be_saved(project: Project) -> None:
+    project.pytester.makeconftest(MODEL)
+    project.cases(ONE % "")
+    result = project.run()
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["there is no place to save the edits that are made in the run: give --edit*"])
+    assert project.pytester.runpytest().ret == 0
+    assert len(list((project.path / ".pytest_cache").rglob("one.png"))) == 1
 
 
 def test_a_source_that_is_missing_is_the_sources_error(project: Project) -> None:
     project.pytester.makeconftest(MODEL)
     project.cases((ONE % "").replace("source.png", "gone.png"))
-    result = project.run()
+    result = project.run("--editeval-edits=made")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines(["*image not found: gone.png*"])
     assert "editing model" not in result.stdout.str()

@@ -9,7 +9,7 @@ from statistics import median
 from pytest_editeval.candidates import DESTROYED
 from pytest_editeval.reports.text import number, table
 from pytest_editeval.results import CheckResult, Outcome
-from pytest_editeval.statuses import FEATURES_REMEMBERED, SCORES_COMPUTED, SCORES_REMEMBERED
+from pytest_editeval.statuses import EDITS_MADE, FEATURES_REMEMBERED, SCORES_COMPUTED, SCORES_REMEMBERED
 
 NAMES_SHOWN = 5
 HEADINGS = ("metric", "", "checks", "pass", "fail", "soft", "error", "median", "worst (case)")
@@ -100,7 +100,8 @@ def _controls(controls: Sequence[CheckResult]) -> str | None:
 def _work(counts: Mapping[str, int]) -> str:
     """What the store had, and what had to be done."""
     had = {name: counts.get(name, 0) for name in (SCORES_COMPUTED, SCORES_REMEMBERED, FEATURES_REMEMBERED)}
-    families = [f"{count} × {what}" for what, count in sorted(counts.items()) if what not in had and count]
+    others = (*had, EDITS_MADE)
+    families = [f"{count} × {what}" for what, count in sorted(counts.items()) if what not in others and count]
     line = f"scores: {had[SCORES_COMPUTED]} computed, {had[SCORES_REMEMBERED]} remembered"
     if had[SCORES_COMPUTED]:
         remembered = had[FEATURES_REMEMBERED]
