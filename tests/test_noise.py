@@ -212,7 +212,8 @@ def test_the_batch_size_is_one_for_the_comparison(
     project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And another device is compared where there is one."""
-    from pytest_editeval.scoring import disturbed, suite
+    from pytest_editeval.commands import disturbed
+    from pytest_editeval.scoring import suite
 
     opened: list[tuple[object, ...]] = []
 
