@@ -449,3 +449,11 @@ def test_every_failing_slice_is_explained_and_ten_are_listed() -> None:
 def test_bounds_and_passing_gates_in_words() -> None:
     found = judge(gate(confidence=0.95), scores(*[4.0] * 9))
     assert gate_lines([found]) == ["PASS  mean emd ≤ 5  4  95 % upper bound 4   n=9", "release gate: passed (1)"]
+
+
+def test_a_control_that_was_not_run_is_no_gates_own() -> None:
+    skipped = ["a.edit.yaml::one[destroyed]::emd", "a.edit.yaml::one[nothing-done]::emd"]
+    (found,) = judge_gates([gate()], scores(*[1.0] * 8), "tiny", not_run=skipped)
+    assert found.passed
+    (missed,) = judge_gates([gate()], scores(*[1.0] * 8), "tiny", not_run=["a.edit.yaml::nine::emd"])
+    assert not missed.passed

@@ -83,7 +83,7 @@ def nothing_has(key: str, value: str, there: Collection[str]) -> str:
 
 def count_not_run(gate: Gate, candidate: str | None, groups: Groups, not_run: Collection[str]) -> int:
     """How many of the checks that were not run may be the gate's own, by what a node id says."""
-    others = {name for name in groups if name is not None} - {candidate, gate.versus}
+    others = {*CONTROLS, *(name for name in groups if name is not None)} - {candidate, gate.versus}
     count = 0
     for node_id in not_run:
         found = _CANDIDATE.search(node_id)
