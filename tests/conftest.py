@@ -37,6 +37,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def remembered_scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store for tests that are not about scoring: workers that find their scores there import no torch."""
+    return tmp_path_factory.mktemp("scores")
+
+
 def picture(seed: int, width: int = 96, height: int = 96) -> Image.Image:
     """A smooth random picture with edges in it."""
     rng = np.random.default_rng(seed)

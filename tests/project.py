@@ -83,6 +83,7 @@ class Project:
     def __init__(self, pytester: pytest.Pytester, models: Path) -> None:
         self.pytester = pytester
         self.models = models
+        self.store: Path | None = None  # of scores that earlier tests have worked out
         self.path = pytester.path
         picture(1).save(self.path / "source.png")
         picture(2).save(self.path / "other.png")
@@ -106,7 +107,8 @@ class Project:
         )
 
     def run(self, *arguments: str) -> pytest.RunResult:
-        return self.pytester.runpytest("-p", "no:cacheprovider", *arguments)
+        store = () if self.store is None else (f"--editeval-cache-dir={self.store}",)
+        return self.pytester.runpytest("-p", "no:cacheprovider", *store, *arguments)
 
 
 def grey(path: Path, size: tuple[int, int]) -> None:

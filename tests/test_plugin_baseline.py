@@ -14,6 +14,13 @@ from pytest_editeval.results_file import read_results
 from pytest_editeval.statuses import CHECKS_FAILED, GATE_FAILED
 
 PLAIN_AND_XDIST = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
+
+
+@pytest.fixture(autouse=True)
+def _remembered(project: Project, remembered_scores: Path) -> None:
+    project.store = remembered_scores
+
+
 CASES = """
 defaults: {source: source.png, instruction: Do it., coords: [[20, 20, 80, 80]]%s}
 cases:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,6 +13,13 @@ from conftest import picture
 from project import Project
 
 PLAIN_AND_XDIST = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
+
+
+@pytest.fixture(autouse=True)
+def _remembered(project: Project, remembered_scores: Path) -> None:
+    project.store = remembered_scores
+
+
 CASES = """
 defaults: {source: source.png, instruction: Do it., coords: [[20, 20, 80, 80]]}
 cases:

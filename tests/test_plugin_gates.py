@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -12,6 +13,12 @@ from project import Project
 from pytest_editeval.statuses import CHECKS_FAILED, GATE_FAILED, NOTHING_SCORED
 
 PLAIN_AND_XDIST = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
+
+
+@pytest.fixture(autouse=True)
+def _remembered(project: Project, remembered_scores: Path) -> None:
+    project.store = remembered_scores
+
 
 # What a case is: `same` scores 0, `other` several hundred, `speck` cannot be scored, `gone` has no edited image.
 EDITED = {"same": "source.png", "other": "other.png", "speck": "other.png", "gone": "gone.png"}
