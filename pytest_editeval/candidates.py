@@ -51,13 +51,19 @@ class Variant:
         return f"{case.id}[{label}]" if label else case.id
 
 
+OF_THE_CASE = Variant()
+
+
 def variants(case: EditCase, candidates: Sequence[Candidate]) -> Iterator[Variant]:
     """The candidates, and the controls where the case asks for them.
 
     A case that is a control itself has neither: its edit is a known bad one, whatever model is under test.
     """
     own = case.expect == "fail" and case.edited is not None
-    yield from (Variant(candidate) for candidate in (() if own else candidates) or (None,))
+    if own or not candidates:
+        yield OF_THE_CASE
+    else:
+        yield from map(Variant, candidates)
     if case.controls and case.expect == "pass":
         yield from (Variant(control=control) for control in CONTROLS)
 
@@ -109,8 +115,9 @@ class EditFinder:
     def edits(self, case: EditCase, candidate: Candidate | None) -> tuple[Edit, ...]:
         """The edits of a case, one per seed: the file's own without a candidate. Raises a `CaseError`."""
         if candidate is None:
-            place = None if case.edited is None else str(case.edited)
-            return tuple(Edit(seed, _own(case, place, seed)) for seed in seeds_of(case))
+            if case.repeat is None or case.edited is None:
+                return tuple(Edit(seed, case.edited) for seed in seeds_of(case))
+            return tuple(Edit(seed, _of_seed(str(case.edited), seed)) for seed in seeds_of(case))
         if candidate.directory is None:
             return tuple(Edit(seed, None) for seed in seeds_of(case))
         if case.repeat and case.edited_pattern is not None and "{seed}" not in case.edited_pattern:
@@ -156,9 +163,7 @@ class EditFinder:
         return self._listed[directory]
 
 
-def _own(case: EditCase, place: str | None, seed: int) -> Location | None:
-    if place is None:
-        return None
+def _of_seed(place: str, seed: int) -> Location:
     text = place.replace("{seed}", str(seed))
     return text if is_url(text) else Path(text)
 

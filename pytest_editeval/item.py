@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_editeval.candidates import Edit, Variant
+from pytest_editeval.candidates import OF_THE_CASE, Edit, Variant
 from pytest_editeval.cases import CheckSpec, EditCase, ResolvedCheck
 from pytest_editeval.check_rows import Scored, of_deciding, shown, unscored, with_images, with_scores
 from pytest_editeval.errors import EditEvalError, ImageError
@@ -97,7 +97,7 @@ class CheckItem(pytest.Function):
     @property
     def cannot_be_made(self) -> bool:
         """Whether there is no edit, no candidate, and nothing that could make one."""
-        if self.variant != Variant() or "edit_model" not in self.fixturenames:
+        if self.variant is not OF_THE_CASE or "edit_model" not in self.fixturenames:
             return False
         if self.config.hook.pytest_editeval_edit.get_hookimpls():
             return False
