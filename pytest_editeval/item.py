@@ -173,7 +173,7 @@ class CheckItem(pytest.Function):
 
     def wanted(self, editeval: EditEval, pipe: Pipe, edit: Edit) -> Wanted | None:
         """What this check asks for, of a pipe as `EditEval.pipe_for` gives it; `None` while there is no edit."""
-        from pytest_editeval.scoring.ahead import UNOPENED, Wanted
+        from pytest_editeval.scoring.suite import wanted_score
 
         location = edit.location or self._made(edit)
         if location is None:
@@ -183,10 +183,7 @@ class CheckItem(pytest.Function):
             self._wanted = (pipe, segmenter, {})
         known = self._wanted[2]
         if location not in known:
-            spec, resolved = get_metric(self.check.metric), self.resolved
-            options = (resolved.coords, resolved.scope, resolved.patch_mask_threshold, resolved.bg_color)
-            request = editeval.request(pipe, spec, UNOPENED, UNOPENED, *options)
-            known[location] = Wanted(request, self.case.source, location)
+            known[location] = wanted_score(editeval, self.resolved, self.case.source, location, pipe)
         return known[location]
 
     def _made(self, edit: Edit) -> Location | None:

@@ -71,7 +71,6 @@ def _reported(suite: JudgedSuite, soft_failures: str) -> int:
     """Print the verdicts; returns the exit status."""
     from pytest_editeval.reports.gates import gate_lines
     from pytest_editeval.reports.verdicts import count_line, failing, failing_lines, notice_lines
-    from pytest_editeval.results import Outcome
     from pytest_editeval.statuses import CHECKS_FAILED, GATE_FAILED, NOTHING_SCORED
 
     checks = suite.checks
@@ -82,8 +81,7 @@ def _reported(suite: JudgedSuite, soft_failures: str) -> int:
     print("\n".join([*lines, count_line(checks, suite.gates)]))
     if stops or checks.missing:
         return CHECKS_FAILED
-    scored = (Outcome.PASSED, Outcome.FAILED)
-    if not any(result.control is None and result.outcome in scored for result in checks.results):
+    if not any(result.control is None and result.has_score for result in checks.results):
         return NOTHING_SCORED
     return 0 if all(gate.passed for gate in suite.gates) else GATE_FAILED
 

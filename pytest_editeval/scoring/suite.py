@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.checks import ResolvedCheck
 from pytest_editeval.config import Profile
@@ -17,6 +17,9 @@ from pytest_editeval.scoring.ahead import UNOPENED, Upcoming, Wanted
 from pytest_editeval.scoring.engine import EditEval
 from pytest_editeval.scoring.pool import PipePool
 from pytest_editeval.scoring.store import Store
+
+if TYPE_CHECKING:
+    from pytest_editeval.vision.pipes import Pipe
 
 
 @contextmanager
@@ -37,11 +40,13 @@ def open_editeval(
         editeval.close()
 
 
-def wanted_score(editeval: EditEval, resolved: ResolvedCheck, source: Location, edited: Location) -> Wanted:
-    """What a check asks for, with these images."""
+def wanted_score(
+    editeval: EditEval, resolved: ResolvedCheck, source: Location, edited: Location, pipe: Pipe | None = None
+) -> Wanted:
+    """What a check asks for, with these images; `pipe` is as `EditEval.pipe_for` gives it."""
     spec = get_metric(resolved.check.metric)
     options = (resolved.coords, resolved.scope, resolved.patch_mask_threshold, resolved.bg_color)
-    request = editeval.request(editeval.pipe_for(spec), spec, UNOPENED, UNOPENED, *options)
+    request = editeval.request(pipe or editeval.pipe_for(spec), spec, UNOPENED, UNOPENED, *options)
     return Wanted(request, source, edited)
 
 
