@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from pytest_editeval.results import CheckResult, MetricIdentity
     from pytest_editeval.run import EditRun
 
-NARROWING = ("keyword", "lf", "stepwise", "deselect")  # options for a look at some checks; -m makes a suite
+NARROWING = {"keyword": "-k", "lf": "--lf", "stepwise": "--sw", "deselect": "--deselect"}
+"""Options for a look at some checks, as they are written; -m makes a suite."""
 
 
 class GateRun:
@@ -106,8 +107,9 @@ class GateRun:
         """The gates (place and name) that are about checks that were deselected, here or in a worker."""
         from pytest_editeval.gating.words import title
 
-        rows = [item.result for item in self.deselected]
-        own = {(str(gate.position), title(gate)) for gate in self.gates if any(map(gate.about, rows))}
+        gates = self.gates
+        rows = [item.result for item in self.deselected] if gates else []  # there may be many, and a row is long
+        own = {(str(gate.position), title(gate)) for gate in gates if any(map(gate.about, rows))}
         return own | self._elsewhere
 
     def note_worker(
@@ -139,9 +141,9 @@ class GateRun:
         config = self.run.config
         if self.run.asked or any("::" in str(argument) for argument in config.args):
             return "a node id"
-        names = [name for name in NARROWING if config.getoption(name, None)]
-        shown = {"keyword": "-k", "lf": "--lf", "stepwise": "--sw", "deselect": "--deselect"}
-        return shown[names[0]] if names and self.deselected else None
+        if not self.deselected:
+            return None
+        return next((shown for name, shown in NARROWING.items() if config.getoption(name, None)), None)
 
     @property
     def judges(self) -> bool:

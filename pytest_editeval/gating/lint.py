@@ -66,14 +66,11 @@ class Rule(Enum):
 
     @property
     def kind(self) -> str:
-        """One of `KINDS`: what findings are left out by."""
+        """What findings are left out by: ``range``, ``destroyed``, ``nothing-done`` or ``noise``."""
         if self in (Rule.UNREACHABLE, Rule.ALWAYS_PASSED):
             return "range"
         kinds = {Rule.PASSED_BY_DESTROYED: "destroyed", Rule.CASE_PASSED_BY_NOTHING_DONE: "nothing-done"}
         return kinds.get(self, "noise")
-
-
-KINDS = ("range", "destroyed", "nothing-done", "noise")
 
 
 @dataclass(frozen=True)
