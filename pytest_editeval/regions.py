@@ -71,6 +71,14 @@ class Geometry:
         shifted = [(x1 - left, y1 - top, x2 - left, y2 - top) for x1, y1, x2, y2 in self.map_boxes(boxes, size)]
         return paint(self.input_size, self.input_size, shifted, mode)
 
+    def area(self, size: Size) -> Box:
+        """What all patches together look at, in pixels of an image of that size."""
+        left, top = self.offset(size)
+        width, height = self.resized(size)
+        side = self.grid * self.patch_size
+        scale = size[0] / width, size[1] / height
+        return left * scale[0], top * scale[1], (left + side) * scale[0], (top + side) * scale[1]
+
     def patch_area(self, index: int, size: Size) -> PixelBox:
         """The pixels of an image of that size that patch number `index` looks at, rounded outwards."""
         row, column = divmod(index, self.grid)

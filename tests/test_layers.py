@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
     {"errors", "results", "statuses"},
     {"case_schema", "cases", "check_rows", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
-    | {"candidates", "controls", "derived", "suites", "threshold_edits", "whole_file", "yaml_edits"}
+    | {"candidates", "controls", "derived", "evidence", "suites", "threshold_edits", "whole_file", "yaml_edits"}
     | {"references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
     | {"yamlfile"},
     {"vision"},

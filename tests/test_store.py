@@ -33,7 +33,7 @@ REF = ImageRef("0f" * 16, (640, 480))
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(tmp_path)
-    store.save(KEY, PATCHES, CLS)
+    store.save(KEY, PATCHES, CLS, "bWFzaw==")
     store.save_score(KEY, SCORE)
     store.save_image(KEY, REF)
     return store
@@ -50,6 +50,7 @@ def assert_right_or_absent(store: Store) -> int:
         assert np.array_equal(features[0], PATCHES)
         assert np.array_equal(features[1], CLS)
         assert features[0].dtype == features[1].dtype == np.float32
+        assert features[2] == "bWFzaw=="
     assert store.load_score(KEY) in (None, SCORE)
     assert store.load_image(KEY) in (None, REF)
     return sum(entry is not None for entry in (features, store.load_score(KEY), store.load_image(KEY)))

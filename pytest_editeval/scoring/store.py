@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pytest_editeval.needs import ImageRef
 
-Arrays = tuple[NDArray[np.float32], NDArray[np.float32]]
+Stored = tuple[NDArray[np.float32], NDArray[np.float32], str | None]
 Kind = Literal["features", "scores", "images"]
 
 MAX_BYTES = 2 << 30
@@ -39,20 +39,21 @@ class Store:
         self.writable = writable
         self.max_bytes = max_bytes
 
-    def load(self, key: str) -> Arrays | None:
-        """Patch features and CLS, float32, or `None`."""
+    def load(self, key: str) -> Stored | None:
+        """Patch features and CLS, float32, and of an object its mask, or `None`."""
         body = self._read("features", key)
         if body is None:
             return None
         stream = io.BytesIO(body)
         patches, cls = (np.lib.format.read_array(stream, allow_pickle=False) for _ in range(2))
-        return patches, cls
+        return patches, cls, stream.read().decode("ascii") or None
 
-    def save(self, key: str, patches: NDArray[np.float32], cls: NDArray[np.float32]) -> None:
-        """Remember the features of an image."""
+    def save(self, key: str, patches: NDArray[np.float32], cls: NDArray[np.float32], mask: str | None = None) -> None:
+        """Remember the features of an image, or of an object with its mask."""
         stream = io.BytesIO()
         for array in (patches, cls):
             np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+        stream.write((mask or "").encode("ascii"))
         self._write("features", key, stream.getvalue())
 
     def load_score(self, key: str) -> dict[str, Any] | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_editeval.errors import MetricError
+from pytest_editeval.evidence import OBJECTS, PATCHES, object_data, patch_data
 from pytest_editeval.needs import Need, Plan, ScoreRequest
+from pytest_editeval.regions import clip_box
 from pytest_editeval.registry import MetricSpec
 from pytest_editeval.results import Score, SoftFailure
 from pytest_editeval.vision.features import Encoded, Features, Measurement
@@ -33,7 +35,10 @@ def compute(request: ScoreRequest, planned: Plan, encoded: Mapping[Need, Encoded
         rows = [source if metric.all_source_patches else source[selected], edited[selected]]
     measurement = measure(metric, rows[0], rows[1])
     if planned.patch_mask is None:
-        details: dict[str, Any] = {"pairs": [float(part) for part in measurement.parts]}
+        details: dict[str, Any] = {
+            "pairs": [float(part) for part in measurement.parts],
+            OBJECTS: _objects(request, *sides),
+        }
     else:
         details = _patch_details(request, planned.patch_mask, measurement.parts)
     return Score(metric.name, measurement.value, None, details)
@@ -66,9 +71,27 @@ def _patch_details(request: ScoreRequest, selected: NDArray[np.bool_], shares: N
         "patches_compared": int(selected.sum()),
         "patches_total": len(selected),
     }
-    if shares.size == selected.sum() and shares.any():
+    # A metric of another package may give anything, or nothing.
+    told = shares.shape == (selected.sum(),) and bool(((shares >= 0) & (shares <= 1)).all())
+    details[PATCHES] = patch_data(request.geometry, request.source.size, selected, shares if told else None)
+    if told and shares.any():
         details["worst"] = _worst_spot(request, selected, shares)
     return details
+
+
+def _objects(request: ScoreRequest, source: Sequence[Features], edited: Sequence[Features]) -> list[dict[str, Any]]:
+    half = len(request.coords) // 2
+    sides = {
+        "source": (request.coords[:half], request.source.size, source),
+        "edited": (request.coords[half:], request.edited.size, edited),
+    }
+    return [
+        {
+            name: object_data(clip_box(boxes[index], size), features[index].mask)
+            for name, (boxes, size, features) in sides.items()
+        }
+        for index in range(half)
+    ]
 
 
 def _worst_spot(request: ScoreRequest, selected: NDArray[np.bool_], shares: NDArray[np.float64]) -> dict[str, Any]:

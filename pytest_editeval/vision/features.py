@@ -20,15 +20,19 @@ MAX_BYTES = 1 << 30
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Rows of a backbone's last hidden state for one image: patches `(n_patches, dim)` row by row, CLS `(dim,)`."""
+    """Rows of a backbone's last hidden state for one image: patches `(n_patches, dim)` row by row, CLS `(dim,)`.
+
+    Of an object that was cut out, `mask` is what was cut out of its box (`evidence.mask_data`).
+    """
 
     patches: Array
     cls: Array
+    mask: str | None = None
 
     @property
     def nbytes(self) -> int:
         """Size in memory."""
-        return self.patches.nbytes + self.cls.nbytes
+        return self.patches.nbytes + self.cls.nbytes + len(self.mask or "")
 
 
 Encoded = Features | SoftFailure
@@ -45,12 +49,12 @@ class Measurement:
 
 
 class FeatureStore(Protocol):
-    """Features that outlast the process, `(patches, cls)` by key."""
+    """Features that outlast the process, `(patches, cls, mask)` by key."""
 
-    def load(self, key: str) -> tuple[Array, Array] | None:
+    def load(self, key: str) -> tuple[Array, Array, str | None] | None:
         """What is stored, if anything."""
 
-    def save(self, key: str, patches: Array, cls: Array) -> None:
+    def save(self, key: str, patches: Array, cls: Array, mask: str | None = None) -> None:
         """Store."""
 
 

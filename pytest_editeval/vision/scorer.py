@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from threading import Lock, RLock
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, TypeVar
 from PIL import Image
 
 from pytest_editeval.errors import CheckpointError
+from pytest_editeval.evidence import mask_data
 from pytest_editeval.needs import ImageNeed, ImageRef, Need, ObjectNeed, Plan, ScoreRequest, plan
 from pytest_editeval.results import Score, SoftFailure
 from pytest_editeval.statuses import FEATURES_REMEMBERED
@@ -25,7 +26,7 @@ from pytest_editeval.vision.features import Encoded, FeatureMemory, Features, Fe
 from pytest_editeval.vision.identity import feature_key, is_ours
 from pytest_editeval.vision.images import LoadedImage
 from pytest_editeval.vision.lanes import Executor, InTurn
-from pytest_editeval.vision.segmenter import Embedding, SAMSegmenter
+from pytest_editeval.vision.segmenter import Embedding, SAMSegmenter, cut_outs
 
 Images = Mapping[ImageRef, LoadedImage]
 Inputs = Mapping[Need, Callable[[], Any]]
@@ -54,6 +55,7 @@ class Scorer:
     _lock: Any = field(default_factory=RLock)
     _running: dict[Need, Future[Encoded]] = field(default_factory=dict)
     _crops: dict[str, dict[Need, Callable[[], Any]]] = field(default_factory=lambda: defaultdict(dict))
+    _masks: dict[Need, str | None] = field(default_factory=dict)
     _segmenting: int = 0
     _broken: dict[str, str] = field(default_factory=dict)
     _turns: dict[int, Lock] = field(default_factory=lambda: defaultdict(Lock))
@@ -169,7 +171,7 @@ class Scorer:
             return
         self._count(backbone.family, len(ready))
         for need, entry in zip(ready, features, strict=True):
-            self._settle(need, entry)
+            self._settle(need, replace(entry, mask=self._masks.pop(need, None)))
 
     def _isolate(self, key: str, group: Mapping[ImageRef, Sequence[ObjectNeed]], images: Images) -> None:
         """Cut the objects out of some images: each is embedded once, and all its boxes are prompted together."""
@@ -209,14 +211,16 @@ class Scorer:
         for need in needs:
             by_color[need.bg_color].setdefault(need.box, []).append(need)
         for color, boxes in by_color.items():
-            for box_needs, crop in zip(boxes.values(), segmenter.isolate(embedding, list(boxes), color), strict=True):
+            for box_needs, found in zip(boxes.values(), cut_outs(segmenter, embedding, boxes, color), strict=True):
+                mask = None if isinstance(found, SoftFailure) or found.mask is None else mask_data(found.mask)
                 for need in box_needs:
-                    if isinstance(crop, SoftFailure):
-                        self._settle(need, crop)
+                    if isinstance(found, SoftFailure):
+                        self._settle(need, found)
                         continue
                     size = self.backbones[need.backbone].geometry.input_size
                     with self._lock:
-                        self._crops[need.backbone][need] = partial(_padded, crop, size, color)
+                        self._masks[need] = mask
+                        self._crops[need.backbone][need] = partial(_padded, found.crop, size, color)
 
     def _with_model(self, key: str, model: object, use: Callable[[], T]) -> T:
         """Use a model: others' one at a time, and one that cannot be loaded not a second time."""
@@ -260,21 +264,22 @@ class Scorer:
     def _recall(self, need: Need) -> Encoded | None:
         entry: Encoded | None = self.memory.get(need)
         if entry is None and self.store is not None and (key := self._store_key(need)):
-            arrays = self.store.load(key)
-            if arrays is not None:
+            stored = self.store.load(key)
+            if stored is not None:
                 self._count(FEATURES_REMEMBERED, 1)
-                entry = Features(*arrays)
+                entry = Features(*stored)
                 self.memory.put(need, entry)
         return entry
 
     def _settle(self, need: Need, entry: Encoded) -> None:
         self.memory.put(need, entry)
         if self.store is not None and isinstance(entry, Features) and (key := self._store_key(need)):
-            self.store.save(key, entry.patches, entry.cls)
+            self.store.save(key, entry.patches, entry.cls, entry.mask)
         self._running.pop(need).set_result(entry)
 
     def _fail(self, needs: Iterable[Need], error: BaseException) -> None:
         for need in needs:
+            self._masks.pop(need, None)
             if (future := self._running.pop(need, None)) is not None:
                 future.set_exception(error)
 

@@ -5,11 +5,11 @@ torch is imported with the network, when a first image is embedded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,13 @@ class Embedding:
     def nbytes(self) -> int:
         """Size in memory, the RGB image's included."""
         return sum(tensor.nbytes for tensor in self.tensors) + 3 * self.image.width * self.image.height
+
+
+class CutOut(NamedTuple):
+    """An object that was cut out: its pixels `(h, w, 3)` on the background colour, and the mask `(h, w)`, if known."""
+
+    crop: Pixels
+    mask: NDArray[np.bool_] | None
 
 
 class SAMSegmenter:
@@ -153,6 +160,13 @@ class SAMSegmenter:
         self, embedding: Embedding, boxes: Sequence[Box], bg_color: Color = WHITE
     ) -> list[Pixels | SoftFailure]:
         """Per box the isolated object `(h, w, 3)` (see `cut_out`), or why there is none."""
+        found = self.cut_outs(embedding, boxes, bg_color)
+        return [one if isinstance(one, SoftFailure) else one.crop for one in found]
+
+    def cut_outs(
+        self, embedding: Embedding, boxes: Sequence[Box], bg_color: Color = WHITE
+    ) -> list[CutOut | SoftFailure]:
+        """The same with each object's mask."""
         try:
             masks = self.masks(embedding, boxes)
         except EditEvalError:
@@ -168,7 +182,7 @@ class SAMSegmenter:
         """Both steps for one box of one image."""
         return self.isolate(self.embed(image), check_boxes([box]), bg_color)[0]
 
-    def _object(self, image: Pixels, mask: Any, box: Box, bg_color: Color) -> Pixels | SoftFailure:
+    def _object(self, image: Pixels, mask: Any, box: Box, bg_color: Color) -> CutOut | SoftFailure:
         from pytest_editeval.vision.objects import cut_out
 
         x1, y1, x2, y2 = clip_box(box, (image.shape[1], image.shape[0]))
@@ -182,4 +196,14 @@ class SAMSegmenter:
             return SoftFailure(
                 Reason.EMPTY_OBJECT_MASK, f"SAM found no object in {where}; draw the box closer around the object"
             )
-        return crop
+        return CutOut(crop, mask[y1:y2, x1:x2])
+
+
+def cut_outs(
+    segmenter: SAMSegmenter, embedding: Embedding, boxes: Iterable[Box], bg_color: Color
+) -> list[CutOut | SoftFailure]:
+    """What a segmenter cuts out; one with an `isolate` of its own does not tell its masks."""
+    if getattr(type(segmenter), "isolate", None) is SAMSegmenter.isolate:
+        return segmenter.cut_outs(embedding, list(boxes), bg_color)
+    found = segmenter.isolate(embedding, list(boxes), bg_color)
+    return [one if isinstance(one, SoftFailure) else CutOut(one, None) for one in found]
