@@ -26,7 +26,7 @@ class GateHooks:
         self.results: list[GateResult] = []
         self._failed = 0
         self._ended = False
-        self._error: str | None = None
+        self.error: EditEvalError | None = None
         self._narrowed: str | None = None
         self._left_out: list[str] = []
 
@@ -71,7 +71,7 @@ class GateHooks:
         try:
             self.results = judge_gates(gates, results, self.run.profile.name, reference, self.checks.not_run())
         except EditEvalError as error:  # a gate that has no threshold for this profile
-            self._error = str(error)
+            self.error = error
             session.testsfailed += 1
             return
         for gate in self.results:
@@ -116,7 +116,7 @@ class GateHooks:
             return
         if self.checks.is_dry_run() or not self.checks.has_checks:
             return
-        gate_failures = self._failed + (self._error is not None)
+        gate_failures = self._failed + (self.error is not None)
         only_gates = session.exitstatus == pytest.ExitCode.TESTS_FAILED and session.testsfailed == gate_failures
         if session.exitstatus != pytest.ExitCode.OK and not only_gates:
             return
@@ -138,18 +138,19 @@ class GateHooks:
             terminalreporter.write_sep("─", "gates")
             for line in gate_lines(self.results):
                 write(line, red=line.startswith(("FAIL", "release gate: FAILED")))
-        if self._error is not None:
-            write(f"ERROR: {self._error}", red=True)
+        if self.error is not None:
+            write(f"ERROR: {self.error}", red=True)
         if self._left_out:
             write(f"gates whose checks were all deselected: {', '.join(self._left_out)}", yellow=True)
-        if why := self._why_not():
+        if why := self.why_not():
             write(f"{NOT_JUDGED}: {why}", yellow=True)
         if not self.checks.anything_scored():
             write("nothing was scored: no check has a score, so this run says nothing", red=True)
 
-    def _why_not(self) -> str | None:
+    def why_not(self) -> str | None:
+        """Why there are gates and no verdict on them."""
         gating = self.run.gating
-        if self.results or self._error is not None or not gating.gates:
+        if self.results or self.error is not None or not gating.gates:
             return None
         if gating.mode == "off":
             return "--editeval-gates off"

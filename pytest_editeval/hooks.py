@@ -179,12 +179,16 @@ class EditHooks:
         if "]::" not in report.nodeid or known is None:
             return
         report._id = type(known)(path=path, names=tuple(names))
-        for plugin in self.run.config.pluginmanager.get_plugins():
-            if hasattr(plugin, "node_reporter") and hasattr(plugin, "add_global_property"):
-                attributes = plugin.node_reporter(report)
-                classes = (*filter(None, (getattr(plugin, "prefix", None),)), path.replace("/", "."), *names[:-1])
-                attributes.add_attribute("classname", ".".join(classes))
-                attributes.add_attribute("name", names[-1])
+        for plugin in self.junit_plugins():
+            attributes = plugin.node_reporter(report)
+            classes = (*filter(None, (getattr(plugin, "prefix", None),)), path.replace("/", "."), *names[:-1])
+            attributes.add_attribute("classname", ".".join(classes))
+            attributes.add_attribute("name", names[-1])
+
+    def junit_plugins(self) -> list[Any]:
+        """What writes JUnit's file: pytest's own, where it was asked for."""
+        plugins = self.run.config.pluginmanager.get_plugins()
+        return [one for one in plugins if hasattr(one, "node_reporter") and hasattr(one, "add_global_property")]
 
     def head_with_id(self, report: pytest.TestReport) -> None:
         """Have the failure headed by its node id, which can be given to pytest again, when it is printed."""

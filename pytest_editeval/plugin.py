@@ -15,6 +15,7 @@ import pytest
 
 from pytest_editeval.hooks import EditHooks
 from pytest_editeval.run import (
+    ANNOTATION_MODES,
     CACHE_MODES,
     DEFAULT_FILES,
     DIST_GIVEN,
@@ -96,6 +97,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--editeval-ray-actors", metavar="N", help="processes there (default: as many as fit)")
     group.addoption("--editeval-ray-gpus", metavar="G", help="GPUs of each, may be a share (default: 1, or 0)")
     group.addoption("--editeval-ray-images", metavar="HOW", help="local images travel as bytes (default) or paths")
+    group.addoption(
+        "--editeval-annotations",
+        choices=ANNOTATION_MODES,
+        help="failures as annotations and a job summary of GitHub Actions (auto: where it runs)",
+    )
+    group.addoption("--editeval-markdown", metavar="FILE", help="write a summary of the run to FILE, in Markdown")
     parser.addini("editeval_files", "file name patterns of edit cases", type="args", default=DEFAULT_FILES)
     parser.addini("editeval_config", "default of --editeval-config, relative to the ini file")
     parser.addini("editeval_device", "default of --editeval-device", default="auto")
@@ -115,6 +122,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("editeval_ray_gpus", "default of --editeval-ray-gpus")
     parser.addini("editeval_ray_images", "default of --editeval-ray-images", default="bytes")
     parser.addini("editeval_soft_failures", "default of --editeval-soft-failures", default="xfail")
+    parser.addini("editeval_annotations", "default of --editeval-annotations", default="auto")
+    parser.addini("editeval_markdown", "default of --editeval-markdown, relative to the ini file")
+    parser.addini(
+        "editeval_junit_attachments", "images of failures in JUnit: auto, jenkins, gitlab, off", default="auto"
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -129,7 +141,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the settings, so that a mistake in them stops the run before anything is collected."""
     run = EditRun(config)
     config.stash[RUN] = run
-    config.pluginmanager.register(EditHooks(run), "editeval-hooks")
+    hooks = EditHooks(run)
+    config.pluginmanager.register(hooks, "editeval-hooks")
+    if run.is_worker or run.annotates or run.markdown_path is not None:
+        from pytest_editeval.ci_hooks import CIHooks
+
+        config.pluginmanager.register(CIHooks(hooks), "editeval-ci")
+    if run.attachments is not None and config.getoption("xmlpath", None) and not run.is_worker:
+        from pytest_editeval.attachment_hooks import AttachmentHooks
+
+        config.pluginmanager.register(AttachmentHooks(hooks, run.attachments), "editeval-attachments")
     if config.getoption("dist", "no") != "no":
         _register_gates(config)  # xdist's controller collects nothing itself
 

@@ -5,6 +5,7 @@ The object lives in every process of a run; `pytest_editeval.hooks` gathers what
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from fnmatch import fnmatch
@@ -38,8 +39,10 @@ SOFT_FAILURES = ("xfail", "fail")
 CACHE_MODES = ("readwrite", "read", "off")
 DEFAULT_FILES = ["*.edit.yaml", "*.edit.yml"]
 GATE_MODES = ("auto", "on", "off")
+ANNOTATION_MODES = ("auto", "on", "off")
+ATTACHMENT_MODES = ("auto", "jenkins", "gitlab", "off")
 KEEP_EDIT_FILES = "keep-edit-files"  # in the place of a mode of xdist, where none was given
-PATHS = ("config", "results", "cache_dir", "edits", "baseline", "noise")  # settings that are paths
+PATHS = ("config", "results", "cache_dir", "edits", "baseline", "noise", "markdown")  # settings that are paths
 WHOLE_FILES = (KEEP_EDIT_FILES, "loadfile", "each")
 
 
@@ -70,6 +73,8 @@ class EditRun:
             self.asked = NodeIdArguments(config, self.is_edit_file)
         results_path = self.setting("results")
         self.results_path = Path(results_path) if results_path else None
+        markdown_path = self.setting("markdown")
+        self.markdown_path = Path(markdown_path) if markdown_path else None
         self.finder: EditFinder | None = None
         try:
             self.candidates = self._candidates()
@@ -91,6 +96,23 @@ class EditRun:
             if value and name in PATHS and self.config.inipath is not None:
                 value = self.config.inipath.parent / value
         return None if value is None else str(value)
+
+    def _mode(self, name: str) -> str:
+        return (self.setting(name) if name == "annotations" else self.config.getini(f"editeval_{name}")) or "auto"
+
+    @property
+    def annotates(self) -> bool:
+        """Whether GitHub Actions is told what went wrong."""
+        mode = self._mode("annotations")
+        return mode == "on" or (mode == "auto" and os.environ.get("GITHUB_ACTIONS") == "true")
+
+    @property
+    def attachments(self) -> str | None:
+        """The CI system that JUnit's attachments are for: ``jenkins`` or ``gitlab``."""
+        mode = self._mode("junit_attachments")
+        if mode == "auto":
+            return "jenkins" if os.environ.get("JENKINS_URL") else "gitlab" if os.environ.get("GITLAB_CI") else None
+        return None if mode == "off" else mode
 
     def _candidates(self) -> tuple[Candidate, ...]:
         given, directory = self.config.getoption("editeval_candidate"), self.config.invocation_params.dir
@@ -147,6 +169,11 @@ class EditRun:
             from pytest_editeval.results_file import check_results_path
 
             check_results_path(self.results_path)
+        if self.markdown_path is not None and self.markdown_path.is_dir():
+            raise EditEvalError(f"--editeval-markdown {self.markdown_path}: that is a directory")
+        for name, modes in (("annotations", ANNOTATION_MODES), ("junit_attachments", ATTACHMENT_MODES)):
+            if (mode := self._mode(name)) not in modes:
+                raise EditEvalError(f"unknown editeval_{name} {mode!r}; allowed: {', '.join(modes)}")
         if self._config_path is not None:
             _ = self.profile
 

@@ -17,7 +17,20 @@ LAYERS = [
     | {"yamlfile"},
     {"vision"},
     {"scoring", "gating"},
-    {"plugin", "run", "hooks", "hookspecs", "gate_run", "gate_hooks", "arguments", "distribution", "collect", "item"}
+    {
+        "plugin",
+        "run",
+        "hooks",
+        "hookspecs",
+        "gate_run",
+        "gate_hooks",
+        "attachment_hooks",
+        "ci_hooks",
+        "arguments",
+        "distribution",
+        "collect",
+        "item",
+    }
     | {"making", "selection", "progress", "cli", "commands", "reports"},
 ]
 HEAVY = {"torch", "torchvision", "transformers", "segment_anything"}

@@ -6,10 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_editeval.errors import EditEvalError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_editeval.config import Profile
+    from pytest_editeval.errors import CaseError
     from pytest_editeval.gating.baseline import Baseline
     from pytest_editeval.gating.suite import JudgedSuite
     from pytest_editeval.results import CheckResult
@@ -35,6 +38,7 @@ def add(commands: Any) -> None:
     )
     gate.add_argument("--allow-mismatch", action="store_true", help="take a baseline that was not measured alike")
     gate.add_argument("--output", type=Path, metavar="FILE", help="results file to write with the new verdicts")
+    gate.add_argument("--markdown", type=Path, metavar="FILE", help="summary to write, in Markdown")
     gate.set_defaults(run=_gate)
 
 
@@ -58,12 +62,16 @@ def _gate(arguments: argparse.Namespace) -> int:
     if written.mistakes:
         print("\n".join(map(str, written.mistakes)))
         print(f"nothing judged: mistakes in case files: {len(written.mistakes):,}")
+        if arguments.markdown is not None:
+            _write_markdown(arguments, None, written.mistakes)
         return CHECKS_FAILED
     suite = judge_suite(rows, written, profile, _baseline(arguments, rows, profile))
     if arguments.candidate is not None:
         suite = suite.of(arguments.candidate)
     if arguments.output is not None:
         _write(arguments.output, suite.checks.results)
+    if arguments.markdown is not None:
+        _write_markdown(arguments, suite, ())
     return _reported(suite, arguments.soft_failures)
 
 
@@ -87,7 +95,6 @@ def _reported(suite: JudgedSuite, soft_failures: str) -> int:
 
 
 def _check_profile(rows: Sequence[CheckResult], profile: Profile, name: str) -> None:
-    from pytest_editeval.errors import EditEvalError
     from pytest_editeval.gating.rows import profile_of
 
     found = profile_of(rows, name)
@@ -115,7 +122,6 @@ def _baseline(arguments: argparse.Namespace, rows: Sequence[CheckResult], profil
 
 
 def _write(path: Path, results: Sequence[CheckResult]) -> None:
-    from pytest_editeval.errors import EditEvalError
     from pytest_editeval.results_file import write_results
 
     try:
@@ -123,3 +129,20 @@ def _write(path: Path, results: Sequence[CheckResult]) -> None:
     except OSError as error:
         raise EditEvalError(f"--output {path}: {error.strerror or error}") from None
     print(f"results: {path} ({len(results):,} rows)")
+
+
+def _write_markdown(arguments: argparse.Namespace, suite: JudgedSuite | None, mistakes: Sequence[CaseError]) -> None:
+    from pytest_editeval.reports.markdown import RunNotes, markdown, write_markdown
+
+    notes = RunNotes(
+        mistakes=mistakes,
+        not_run=[] if suite is None else [check.node_id for check in suite.checks.missing],
+        files={"results": str(arguments.output or arguments.results)},
+        soft_fail=arguments.soft_failures == "fail",
+    )
+    text = markdown((), (), notes) if suite is None else markdown(suite.checks.results, suite.gates, notes)
+    try:
+        write_markdown(arguments.markdown, text)
+    except OSError as error:
+        raise EditEvalError(f"--markdown {arguments.markdown}: {error.strerror or error}") from None
+    print(f"summary: {arguments.markdown}")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from pytest_editeval.digests import LIBRARIES
-from pytest_editeval.results import CheckResult
+from pytest_editeval.results import CheckResult, Outcome
 
 PACKAGES = ("pytest-editeval", *LIBRARIES)
 
 
 def case_properties(result: CheckResult) -> list[tuple[str, str]]:
-    """What a test case of a check carries; values that do not exist are left out."""
+    """What a test case of a check carries; values that do not exist are left out, and so are images where it passed."""
     values = {
         "metric": result.metric,
         "case": result.case,
@@ -35,6 +35,7 @@ def case_properties(result: CheckResult) -> list[tuple[str, str]]:
         "noise": result.noise,
         "within_noise": result.within_noise or None,
         "fingerprint": result.fingerprint,
+        **({} if result.outcome is Outcome.PASSED else {"source": result.source, "edited": result.edited or None}),
     }
     return [(name, str(value)) for name, value in values.items() if value is not None]
 

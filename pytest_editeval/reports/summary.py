@@ -19,12 +19,7 @@ def summary_lines(results: Sequence[CheckResult], counts: Mapping[str, int]) -> 
     """The section "edit scores", without its title. Controls are counted by themselves."""
     controls = [result for result in results if result.control is not None]
     results = [result for result in results if result.control is None]
-    by_metric: dict[str, list[CheckResult]] = {}
-    for result in results:
-        name = f"{result.metric}[{result.candidate}]" if result.candidate else result.metric
-        by_metric.setdefault(name, []).append(result)
-    rows = [HEADINGS, *(_row(metric, group) for metric, group in sorted(by_metric.items()))]
-    lines = table(rows, right=range(2, len(HEADINGS) - 1))
+    lines = table([HEADINGS, *metric_rows(results)], right=range(2, len(HEADINGS) - 1))
     reasons = Counter(result.reason for result in results if result.outcome is Outcome.SOFT_FAILURE)
     if reasons:
         counted = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
@@ -34,6 +29,15 @@ def summary_lines(results: Sequence[CheckResult], counts: Mapping[str, int]) -> 
     if counts:
         lines.append(_work(counts))
     return lines
+
+
+def metric_rows(results: Sequence[CheckResult]) -> list[tuple[str, ...]]:
+    """A row of text per metric and candidate, under `HEADINGS`."""
+    by_metric: dict[str, list[CheckResult]] = {}
+    for result in results:
+        name = f"{result.metric}[{result.candidate}]" if result.candidate else result.metric
+        by_metric.setdefault(name, []).append(result)
+    return [_row(metric, group) for metric, group in sorted(by_metric.items())]
 
 
 def _spreads(results: Sequence[CheckResult]) -> list[str]:

@@ -1,0 +1,135 @@
+"""The hooks that tell a CI system how a run went: annotations of GitHub Actions, a summary in Markdown.
+
+What they say is in `pytest_editeval.reports`; here is what it takes from the run, and where it goes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_editeval.errors import EditEvalError, LocatedError, Position
+from pytest_editeval.hooks import EditHooks
+
+if TYPE_CHECKING:
+    from pytest_editeval.gate_hooks import GateHooks
+    from pytest_editeval.reports.markdown import RunNotes
+
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+STEP_SUMMARY_LIMIT = 1024 * 1024
+"""Bytes that GitHub takes of one step; of a longer file it shows nothing."""
+
+
+class CIHooks:
+    """Prints annotations and writes the summary; in a worker, only passes on where mistakes are."""
+
+    def __init__(self, checks: EditHooks) -> None:
+        self.run = checks.run
+        self.checks = checks
+        self._mistakes: list[LocatedError] = []
+        self._others = 0
+        self._lines: list[tuple[str, bool]] = []  # what there is to say of the files, and whether it is a fault
+
+    def pytest_exception_interact(self, node: Any, call: pytest.CallInfo[Any], report: Any) -> None:
+        """Put the places of mistakes in a case file on the report that says that it was not collected."""
+        error = call.excinfo.value if call.excinfo is not None else None
+        if isinstance(report, pytest.CollectReport) and isinstance(error, EditEvalError):
+            found: Any = getattr(node, "errors", None) or getattr(error, "errors", (error,))
+            report.editeval_mistakes = [  # type: ignore[attr-defined]
+                (str(one.position.path), one.position.line, one.position.column, one.message, one.hint)
+                for one in found
+                if isinstance(one, LocatedError)
+            ]
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Gather the mistakes."""
+        for path, line, column, message, hint in getattr(report, "editeval_mistakes", ()):
+            self._mistakes.append(LocatedError(Position(Path(path), line, column), message, hint))
+        self._others += report.failed and not getattr(report, "editeval_mistakes", ())
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count what fails that is neither a check nor a gate."""
+        is_ours = self.run.is_edit_node(report.nodeid) and report.when != "teardown"
+        self._others += report.failed and not is_ours
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the Markdown file, and add to the summary of the step."""
+        if self.run.is_worker or self.checks.is_dry_run():
+            return
+        from pytest_editeval.reports.markdown import markdown
+
+        text = markdown(self.checks.in_order(), self._gates.results if self._gates else (), self._notes())
+        if self.run.markdown_path is not None:
+            self._write(self.run.markdown_path, text, session)
+        step_summary = os.environ.get(STEP_SUMMARY)
+        if self.run.annotates and step_summary and (self.checks.has_checks or self._mistakes):
+            self._append(Path(step_summary), text)
+
+    @property
+    def _gates(self) -> GateHooks | None:
+        gates: GateHooks | None = self.run.config.pluginmanager.get_plugin("editeval-gates")
+        return gates
+
+    def _notes(self) -> RunNotes:
+        from pytest_editeval.reports.markdown import RunNotes
+
+        files = {"report": getattr(self.run, "report_path", None), "results": self.run.results_path}
+        return RunNotes(
+            mistakes=self._all_mistakes(),
+            not_run=self.checks.not_run(),
+            gates_not_judged=self._gates.why_not() if self._gates else None,
+            others=self._others,
+            files={what: str(path) for what, path in files.items() if path is not None},
+            soft_fail=self.run.soft_failures == "fail",
+            runxfail=bool(self.run.config.getoption("runxfail", False)),
+        )
+
+    def _all_mistakes(self) -> list[LocatedError]:
+        error = self._gates.error if self._gates else None
+        return [*self._mistakes, *([error] if isinstance(error, LocatedError) else [])]
+
+    def _write(self, path: Path, text: str, session: pytest.Session) -> None:
+        from pytest_editeval.reports.markdown import write_markdown
+
+        try:
+            write_markdown(path, text)
+        except OSError as error:
+            # Raised here, it would take the terminal's summary and JUnit's file with it.
+            self._lines.append((f"ERROR: editeval: --editeval-markdown {path}: {error}", True))
+            if session.exitstatus == pytest.ExitCode.OK:
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        else:
+            self._lines.append((f"summary: {path}", False))
+
+    def _append(self, path: Path, text: str) -> None:
+        """GitHub's file, which earlier commands of the step may have written to; that it fails is not the run's."""
+        try:
+            size = path.stat().st_size if path.exists() else 0
+            if size + len(text.encode()) > STEP_SUMMARY_LIMIT:
+                self._lines.append((f"editeval: no room left in {STEP_SUMMARY}: {size:,} bytes are there", True))
+                return
+            with path.open("a", encoding="utf-8", newline="\n") as stream:
+                stream.write(f"{text}\n")
+        except OSError as error:
+            self._lines.append((f"editeval: {STEP_SUMMARY}: {error}", True))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say what was written, and print the annotations, each on a line of its own."""
+        if self.run.is_worker or self.checks.is_dry_run():
+            return
+        for line, is_fault in self._lines:
+            terminalreporter.write_line(line, red=is_fault)
+        if not self.run.annotates:
+            return
+        from pytest_editeval.reports.annotations import annotation_lines
+        from pytest_editeval.reports.standing import standing
+
+        notes = self._notes()
+        checks = standing(self.checks.in_order(), soft_fail=notes.soft_fail, runxfail=notes.runxfail)
+        gates = self._gates.results if self._gates else ()
+        for line in annotation_lines(checks, gates, notes.mistakes, os.environ.get("GITHUB_WORKSPACE")):
+            terminalreporter.write_line(line)
