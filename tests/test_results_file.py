@@ -78,6 +78,7 @@ RESULT = st.builds(
     device=TEXT,
     versions=st.dictionaries(TEXT, TEXT, max_size=3),
     duration=FLOAT,
+    remembered=st.booleans(),
     details=MAPPING,
 )
 
