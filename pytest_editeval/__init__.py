@@ -20,13 +20,17 @@ _EXPORTS = {
     "Score": "results",
     "SoftFailure": "results",
     "get_metric": "registry",
+    "load_results": "frames",
     "metrics": "registry",
     "register_metric": "registry",
+    "to_frame": "frames",
 }
 
 __all__ = ["__version__", *_EXPORTS]
 
 if TYPE_CHECKING:
+    from pytest_editeval.frames import load_results as load_results
+    from pytest_editeval.frames import to_frame as to_frame
     from pytest_editeval.regions import MaskProcessor as MaskProcessor
     from pytest_editeval.registry import MetricSpec as MetricSpec
     from pytest_editeval.registry import get_metric as get_metric

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from pytest_editeval.candidates import DESTROYED, Edit, Variant
 from pytest_editeval.checks import EditCase, ResolvedCheck
@@ -14,8 +15,14 @@ from pytest_editeval.needs import ImageRef
 from pytest_editeval.registry import get_metric
 from pytest_editeval.results import CheckResult, Outcome, Repeat, Score
 
-Scored = tuple[Score, ImageRef, ImageRef]
-"""A score, its source and its edited image."""
+
+class Scored(NamedTuple):
+    """A score, its source and its edited image; `remembered`: it came from the store of an earlier run."""
+
+    score: Score
+    source: ImageRef
+    edited: ImageRef
+    remembered: bool
 
 
 def unscored(
@@ -64,6 +71,7 @@ def unscored(
         device=device,
         versions=package_versions(),
         duration=0.0,
+        remembered=False,
     )
 
 
@@ -89,25 +97,26 @@ def with_scores(row: CheckResult, edits: Sequence[Edit], scores: Sequence[Scored
         Repeat(
             seed=edit.seed,
             edited=shown(edit),
-            score=score.value,
+            score=scored.score.value,
             margin=None,
             outcome=Outcome.PASSED,
-            reason=str(score.soft_failure.reason) if score.soft_failure else None,
-            detail=score.soft_failure.detail if score.soft_failure else None,
-            edited_digest=edited.digest,
+            reason=str(scored.score.soft_failure.reason) if scored.score.soft_failure else None,
+            detail=scored.score.soft_failure.detail if scored.score.soft_failure else None,
+            edited_digest=scored.edited.digest,
         )
-        for edit, (score, _, edited) in zip(edits, scores, strict=True)
+        for edit, scored in zip(edits, scores, strict=True)
     )
-    score, source, edited = scores[0]
+    first = scores[0]
     return replace(
-        with_images(row, source, edited),
+        with_images(row, first.source, first.edited),
         edited=repeats[0].edited,
-        score=score.value,
+        score=first.score.value,
         outcome=Outcome.PASSED,
         reason=repeats[0].reason,
         detail=repeats[0].detail,
         repeats=repeats if row.quota is not None else (),
-        details=dict(score.details),
+        remembered=all(scored.remembered for scored in scores),
+        details=dict(first.score.details),
     )
 
 
@@ -116,5 +125,5 @@ def of_deciding(row: CheckResult, scores: Sequence[Scored]) -> CheckResult:
     if not row.repeats:
         return row
     index = next(index for index, repeat in enumerate(row.repeats) if repeat.edited == row.edited)
-    score, _, edited = scores[index]
-    return replace(row, edited_size=edited.size, details=dict(score.details))
+    deciding = scores[index]
+    return replace(row, edited_size=deciding.edited.size, details=dict(deciding.score.details))

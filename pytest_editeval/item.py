@@ -168,8 +168,9 @@ class CheckItem(pytest.Function):
         source, edited = self._opened(promise.source, "source"), self._opened(promise.edited, "edited")
         self.result = with_images(self.result, source, edited)
         score = self.config.stash[RUN].progress.wait(promise.score, editeval)
-        editeval.count(promise.remembered.is_set())
-        return score, source, edited
+        remembered = promise.remembered.is_set()
+        editeval.count(remembered)
+        return Scored(score, source, edited, remembered)
 
     def wanted(self, editeval: EditEval, pipe: Pipe, edit: Edit) -> Wanted | None:
         """What this check asks for, of a pipe as `EditEval.pipe_for` gives it; `None` while there is no edit."""

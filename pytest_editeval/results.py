@@ -144,6 +144,7 @@ class CheckResult:
     device: str
     versions: Mapping[str, str]
     duration: float
+    remembered: bool
     details: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from pytest_editeval.errors import EditEvalError
+from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.results import CheckResult
 from pytest_editeval.results_columns import COLUMNS, KINDS, csv_row, json_row, table_row
 from pytest_editeval.results_reader import READERS, read_results, require_pyarrow
 from pytest_editeval.whole_file import written_whole
 
-__all__ = ["COLUMNS", "SUFFIXES", "check_results_path", "read_results", "write_results"]
+__all__ = ["COLUMNS", "SUFFIXES", "check_results_path", "read_results", "read_runs", "run_names", "write_results"]
 
 SUFFIXES = tuple(READERS)
 
@@ -27,6 +28,26 @@ def check_results_path(path: Path, option: str = "--editeval-results") -> Path:
     if path.suffix == ".parquet":
         require_pyarrow(f"{option} {path}")
     return path
+
+
+def read_runs(paths: Sequence[Path]) -> dict[str, list[CheckResult]]:
+    """The rows of several results files, by path as a user would type it, in the order in which they are given.
+
+    Raises an `EditEvalError` as `read_results` does, and for a file that is given twice.
+    """
+    runs: dict[str, list[CheckResult]] = {}
+    for path, count in Counter(path.resolve() for path in paths).items():
+        if count > 1:
+            raise EditEvalError(f"{display_path(path)} is given {count} times: its scores would count {count} times")
+        runs[display_path(path)] = read_results(path)
+    return runs
+
+
+def run_names(paths: Iterable[str]) -> list[str]:
+    """A short name for each file: without folder and ending, but the whole path where two would have the same."""
+    paths = list(paths)
+    counts = Counter(Path(path).stem for path in paths)
+    return [Path(path).stem if counts[Path(path).stem] == 1 else path for path in paths]
 
 
 def write_results(path: Path, results: Sequence[CheckResult]) -> None:

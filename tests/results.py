@@ -67,6 +67,7 @@ def result(**overrides: Any) -> CheckResult:
         "device": "cpu",
         "versions": {},
         "duration": 0.1,
+        "remembered": False,
     }
     return CheckResult(**(defaults | fields))
 

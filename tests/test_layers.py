@@ -13,7 +13,7 @@ LAYERS = [
     {"errors", "results", "statuses"},
     {"case_schema", "cases", "check_rows", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
     | {"candidates", "controls", "derived", "evidence", "suites", "threshold_edits", "whole_file", "yaml_edits"}
-    | {"references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
+    | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
     | {"yamlfile"},
     {"vision"},
     {"scoring", "gating"},

@@ -209,6 +209,7 @@ def row(check: SuiteCheck, **changes: object) -> CheckResult:
         "device": "cpu",
         "versions": {},
         "duration": 0.0,
+        "remembered": False,
         **changes,
     }
     names = ("source_size", "edited_size", "source_digest", "edited_digest", "score", "margin", "reason", "detail")

@@ -204,7 +204,7 @@ def test_judged_again_is_as_run_afresh(
     again = main(["gate", "old.jsonl", "--cases", ".", "--config", "tiny.yaml", "--output", "again.jsonl"])
     printed = capsys.readouterr().out.splitlines()
     assert again == fresh.ret
-    changing = {"duration", "versions"}
+    changing = {"duration", "remembered", "versions"}
     for one, other in zip(
         read_results(releases.path / "again.jsonl"), read_results(releases.path / "new.jsonl"), strict=True
     ):

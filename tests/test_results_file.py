@@ -18,68 +18,9 @@ from pytest_editeval import __version__
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.results import CheckResult, Outcome, Repeat
 from pytest_editeval.results_file import COLUMNS, SUFFIXES, read_results, write_results
-from rows import result
+from rows import RESULT, result
 
 EVERY_FORMAT = pytest.mark.parametrize("suffix", SUFFIXES)
-TEXT = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
-    ["", '""', '"', "NaN", "\\NaN", "-Infinity", "null", "a\r\nb", "\n", "\u2028", "\x85", "\x00", "=1+1", "1"]
-)
-MAYBE_TEXT = st.none() | TEXT
-FLOAT = st.floats(allow_nan=False) | st.sampled_from([0.1 + 0.2, -0.0, 5e-324, 1e308])
-ANY_FLOAT = st.none() | st.floats()
-PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
-    lambda part: st.lists(part, max_size=3) | st.dictionaries(TEXT, part, max_size=3),
-    max_leaves=6,
-)
-MAPPING = st.dictionaries(TEXT, PLAIN, max_size=3)
-SIZE = st.none() | st.tuples(st.integers(1, 10**6), st.integers(1, 10**6))
-REPEAT = st.builds(
-    Repeat, st.integers(0, 99), TEXT, ANY_FLOAT, ANY_FLOAT, st.sampled_from(Outcome), MAYBE_TEXT, MAYBE_TEXT, MAYBE_TEXT
-)
-RESULT = st.builds(
-    CheckResult,
-    node_id=TEXT,
-    file=TEXT,
-    line=st.integers(1, 10**6),
-    case=TEXT,
-    candidate=MAYBE_TEXT,
-    control=MAYBE_TEXT,
-    metric=TEXT,
-    metric_version=st.integers(1, 9),
-    instruction=TEXT,
-    task=MAYBE_TEXT,
-    tags=st.lists(TEXT, max_size=3).map(tuple),
-    source=TEXT,
-    edited=TEXT,
-    source_size=SIZE,
-    edited_size=SIZE,
-    source_digest=MAYBE_TEXT,
-    edited_digest=MAYBE_TEXT,
-    scope=MAYBE_TEXT,
-    coords=st.lists(st.tuples(FLOAT, FLOAT, FLOAT, FLOAT), max_size=2).map(tuple),
-    parameters=MAPPING,
-    expect=st.sampled_from(["pass", "fail"]),
-    threshold=FLOAT,
-    higher_is_better=st.booleans(),
-    score=ANY_FLOAT,
-    margin=ANY_FLOAT,
-    outcome=st.sampled_from(Outcome),
-    reason=MAYBE_TEXT,
-    detail=MAYBE_TEXT,
-    quota=st.none() | st.integers(1, 9),
-    repeats=st.lists(REPEAT, max_size=2).map(tuple),
-    covered_by=MAYBE_TEXT,
-    baseline=ANY_FLOAT,
-    tolerance=ANY_FLOAT,
-    noise=ANY_FLOAT,
-    profile=TEXT,
-    fingerprint=MAYBE_TEXT,
-    device=TEXT,
-    versions=st.dictionaries(TEXT, TEXT, max_size=3),
-    duration=FLOAT,
-    details=MAPPING,
-)
 
 
 def written(path: Path, *results: CheckResult) -> Path:

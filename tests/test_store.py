@@ -184,7 +184,12 @@ def run(project: Project, *options: str) -> str:
 def rows(project: Project) -> list[object]:
     """The results file without what a run takes."""
     lines = (project.path / "now.jsonl").read_text("utf-8").splitlines()
-    return [{**json.loads(line), "duration": None} for line in lines]
+    return [{**json.loads(line), "duration": None, "remembered": None} for line in lines]
+
+
+def remembered(project: Project) -> list[bool]:
+    lines = (project.path / "now.jsonl").read_text("utf-8").splitlines()
+    return [json.loads(line)["remembered"] for line in lines]
 
 
 def scores(project: Project) -> list[object]:
@@ -200,13 +205,32 @@ def test_a_second_run_computes_nothing_and_is_the_same_to_the_bit(project: Proje
     project.cases()
     assert run(project) == ALL_NEW
     first = rows(project)
+    assert remembered(project) == [False] * 6
     assert run(project) == ALL_REMEMBERED
     assert rows(project) == first
+    assert remembered(project) == [True] * 6
     assert run(project, "-n", "2") == ALL_REMEMBERED
     assert rows(project) == first
     assert run(project, "-o", "editeval_cache=read") == ALL_REMEMBERED
     assert run(project, "--editeval-cache", "off") == ALL_NEW
     assert run(project, "--cache-clear") == ALL_NEW
+
+
+def test_a_check_of_several_edits_is_remembered_when_all_of_its_scores_are(project: Project) -> None:
+    case = """
+        defaults: {source: source.png, instruction: Do it., coords: [[20, 20, 80, 80]]}
+        cases:
+          - {id: several, edited: "{seed}.png", metrics: {region_emd: 1.0e+9}, repeat: {pass: 1, of: %d}}
+          - {id: lost, edited: nowhere.png, metrics: {region_emd: 1.0e+9}}
+    """
+    for seed in range(3):
+        picture(seed + 50).save(project.path / f"{seed}.png")
+    found = []
+    for count in (2, 3, 3):
+        project.cases(case % count)
+        project.pytester.runpytest("--editeval-results", "now.jsonl").assert_outcomes(passed=1, failed=1)
+        found.append(remembered(project))
+    assert found == [[False, False], [False, False], [True, False]]
 
 
 def test_a_named_folder_outlasts_the_cache_of_pytest(project: Project) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from pytest_editeval.checks import CheckSpec, EditCase
     from pytest_editeval.gating.calibrate import Proposal
     from pytest_editeval.gating.calibration_groups import Groups
-    from pytest_editeval.results import CheckResult
 
 
 def add(commands: Any) -> None:
@@ -58,6 +56,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from pytest_editeval.gating.labels import read_labels
     from pytest_editeval.reports.calibration import calibration_lines
     from pytest_editeval.reports.calibration_plots import check_plots_directory, write_plots
+    from pytest_editeval.results_file import read_runs
     from pytest_editeval.suites import find_case_files
 
     if arguments.write and not arguments.cases:
@@ -66,7 +65,9 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     if arguments.plots is not None:
         check_plots_directory(arguments.plots)
     labels = None if arguments.labels is None else read_labels(arguments.labels)
-    groups = group_scores(_read(arguments.runs), labels, candidate=arguments.candidate, by_task=arguments.by == "task")
+    groups = group_scores(
+        read_runs(arguments.runs), labels, candidate=arguments.candidate, by_task=arguments.by == "task"
+    )
     _check_profile(arguments.config, groups.profile)
     proposals = [
         propose(group, arguments.false_alarm, has_labels=groups.has_labels) for group in groups.groups.values()
@@ -82,17 +83,6 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     else:
         _finish(*edited, arguments.write)
     return 0
-
-
-def _read(paths: Sequence[Path]) -> dict[str, list[CheckResult]]:
-    from pytest_editeval.results_file import read_results
-
-    runs: dict[str, list[CheckResult]] = {}
-    for path, count in Counter(path.resolve() for path in paths).items():
-        if count > 1:
-            raise EditEvalError(f"{display_path(path)} is given {count} times: its scores would count {count} times")
-        runs[display_path(path)] = read_results(path)
-    return runs
 
 
 def _check_profile(config: Path | None, profile: str) -> None:
