@@ -16,7 +16,7 @@ from pytest_editeval.hooks import EditHooks
 
 if TYPE_CHECKING:
     from pytest_editeval.gate_hooks import GateHooks
-    from pytest_editeval.reports.markdown import RunNotes
+    from pytest_editeval.reports.verdict import RunNotes
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 STEP_SUMMARY_LIMIT = 1024 * 1024
@@ -74,7 +74,7 @@ class CIHooks:
         return gates
 
     def _notes(self) -> RunNotes:
-        from pytest_editeval.reports.markdown import RunNotes
+        from pytest_editeval.reports.verdict import RunNotes
 
         files = {"report": getattr(self.run, "report_path", None), "results": self.run.results_path}
         return RunNotes(

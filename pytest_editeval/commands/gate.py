@@ -132,7 +132,8 @@ def _write(path: Path, results: Sequence[CheckResult]) -> None:
 
 
 def _write_markdown(arguments: argparse.Namespace, suite: JudgedSuite | None, mistakes: Sequence[CaseError]) -> None:
-    from pytest_editeval.reports.markdown import RunNotes, markdown, write_markdown
+    from pytest_editeval.reports.markdown import markdown, write_markdown
+    from pytest_editeval.reports.verdict import RunNotes
 
     notes = RunNotes(
         mistakes=mistakes,

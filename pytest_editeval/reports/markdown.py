@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pytest_editeval.reports.markdown_tables import Section, cell, code, fitted,
 from pytest_editeval.reports.standing import Standing, missed_by, standing
 from pytest_editeval.reports.summary import HEADINGS, metric_rows
 from pytest_editeval.reports.text import headline, named, number
+from pytest_editeval.reports.verdict import RunNotes, RunVerdict, verdict
 from pytest_editeval.results import CheckResult, GateResult, Outcome
 from pytest_editeval.whole_file import written_whole
 
@@ -21,23 +21,6 @@ LIMIT = 64 * 1024
 
 INSTRUCTION_LENGTH = 100
 _FEW = 5
-
-
-@dataclass(frozen=True)
-class RunNotes:
-    """What is known of a run beside its results.
-
-    `not_run` are node ids. `gates_not_judged` says why not. `others` is how many tests failed that are no checks.
-    `files` are what else was written, by what it is. `soft_fail` and `runxfail` are those of `standing`.
-    """
-
-    mistakes: Sequence[LocatedError] = ()
-    not_run: Sequence[str] = ()
-    gates_not_judged: str | None = None
-    others: int = 0
-    files: Mapping[str, str] = field(default_factory=dict)
-    soft_fail: bool = False
-    runxfail: bool = False
 
 
 def markdown(
@@ -49,7 +32,7 @@ def markdown(
     """
     notes = notes or RunNotes()
     checks = standing(results, soft_fail=notes.soft_fail, runxfail=notes.runxfail)
-    head = f"## Edit scores\n\n{_verdict(results, gates, checks, notes)}\n\n"
+    head = f"## Edit scores\n\n{_verdict(verdict(results, gates, notes))}\n\n"
     tail = "".join(f"{line}\n" for line in _measured_with(results, notes))
     sections = [section for section in _sections(results, gates, checks, notes) if section.rows]
     return head + fitted(sections, limit - len((head + tail).encode())) + tail
@@ -61,36 +44,14 @@ def write_markdown(path: Path, text: str) -> None:
         unfinished.write_text(text, "utf-8", newline="\n")
 
 
-def _verdict(results: Sequence[CheckResult], gates: Sequence[GateResult], checks: Standing, notes: RunNotes) -> str:
-    judged = sum(result.control is None for result in results)
-    failed = [gate for gate in gates if not gate.passed]
-    rules = ", ".join(code(gate_title(gate)) for gate in failed[:_FEW]) + (" …" if len(failed) > _FEW else "")
-    faults = [
-        text
-        for count, text in (
-            (len(checks.failing), f"{len(checks.failing):,} of {judged:,} checks fail"),
-            (len(checks.errors), f"{len(checks.errors):,} could not be scored"),
-            (len(failed), f"{len(failed):,} of {len(gates):,} gates fail: {rules}"),
-            (len(notes.mistakes), f"mistakes in case files: {len(notes.mistakes):,}"),
-            (len(notes.not_run), f"not run: {len(notes.not_run):,}"),
-            (notes.others, f"other tests that fail: {notes.others:,}"),
-        )
-        if count
+def _verdict(found: RunVerdict) -> str:
+    facts = [
+        fact.text
+        + (f": {', '.join(map(code, fact.names[:_FEW]))}" if fact.names else "")
+        + (" …" if len(fact.names) > _FEW else "")
+        for fact in found.facts
     ]
-    if judged and not any(result.control is None and result.has_score for result in results):
-        faults.append("no check has a score, so this run says nothing")
-    if faults:
-        return f"**Failed**: {'; '.join(faults)}."
-    if not judged:
-        return "No checks were run."
-    passed = sum(result.control is None and result.outcome is Outcome.PASSED for result in results)
-    also = (
-        (len(checks.soft), "soft failures"),
-        (len(checks.covered), "left to gates"),
-        (len(checks.toothless), "toothless thresholds"),
-    )
-    rest = "".join(f", {count:,} {what}" for count, what in also if count)
-    return f"**Passed**: {passed:,} of {judged:,} checks{rest}" + (f"; {len(gates):,} gates." if gates else ".")
+    return f"**{found.word}**: {'; '.join(facts)}."
 
 
 def _sections(

@@ -1,0 +1,302 @@
+// One case: source and edited under a slider, side by side or in turns, and what explains the score.
+
+const VIEWS = { slider: "Slider", side: "Side by side", flicker: "Flicker" };
+const FLICKER_MS = 700; // fewer than three changes a second (WCAG 2.3.1)
+let flickering = null;
+let opener = null;
+
+function current() {
+  const entry = data.cases.find((one) => one.key === state.case);
+  if (!entry) return null;
+  const check = entry.checks.find((one) => one.metric === state.check) ?? entry.checks[0];
+  return { entry, check };
+}
+
+function isOn(name, check) {
+  if (name === "heat") return heated(check) && (state.heat === "" ? suspicious(check) : state.heat === "1");
+  if (name === "mask") return Boolean(check.patches || check.objects) && state.mask === "1";
+  return state.boxes === "1";
+}
+
+// The edited image that is shown: that of the check, or of the seed that was chosen.
+function shownEdit(check) {
+  const seed = check.repeats.find((one) => String(one.seed) === state.seed);
+  const own = !seed || seed.edited === check.edited;
+  return own ? { index: check.edited, name: check.editedName, explained: true } : { index: seed.edited, name: seed.editedName, explained: false };
+}
+
+function sizeOf(check, side) {
+  const size = check[`${side}Size`];
+  if (size) return size;
+  const index = check[side];
+  return canBeShown(index) ? data.images[index].size : [4, 3];
+}
+
+// An image and what lies over it. On one stage with the source, an edited image of another size is shown at the source's.
+function layer(check, side, entry, alone) {
+  const edit = shownEdit(check);
+  const index = side === "source" ? check.source : edit.index;
+  const name = side === "source" ? check.sourceName : edit.name;
+  const box = el("div", { class: `layer of-${side}` });
+  box.append(canBeShown(index) ? picture(index, `${side} image of ${entry.id}`) : placeholder(why(index, name)));
+  const ofObjects = check.boxes.edited !== null;
+  const size = side === "edited" && ofObjects ? sizeOf(check, "edited") : sizeOf(check, "source");
+  const over = el("div");
+  if (isOn("mask", check)) {
+    if (check.patches) over.append(veil(check.patches, size));
+    if (check.objects) over.append(objectMasks(check.objects, side, size));
+  }
+  if (side === "edited" && isOn("heat", check) && edit.explained) {
+    over.append(heat(check.patches));
+    if (check.worst) over.append(spot(check.worst, size));
+  }
+  if (isOn("boxes", check)) over.append(boxes(ofObjects ? check.boxes[side] : check.boxes.source, size, ofObjects && check.boxes.source.length > 1));
+  box.append(over);
+  if (!alone) box.append(el("span", { class: "tag", text: side }));
+  return box;
+}
+
+function frame(check, sides, entry) {
+  const canvas = el("div", { class: "canvas" });
+  const size = sizeOf(check, sides.length === 1 && sides[0] === "edited" && !check.patches ? "edited" : "source");
+  canvas.style.aspectRatio = `${size[0]} / ${size[1]}`;
+  canvas.style.maxWidth = `calc(72vh * ${size[0] / size[1]})`;
+  canvas.append(...sides.map((side) => layer(check, side, entry, sides.length === 1)));
+  if (check.patches && sides.includes("edited")) canvas.addEventListener("pointermove", (event) => tell(event, canvas, check));
+  canvas.addEventListener("pointerleave", hush);
+  return canvas;
+}
+
+function described_size(check, side) {
+  const size = check[`${side}Size`];
+  return size ? ` ${size[0]}×${size[1]}` : "";
+}
+
+function caption(check, sides) {
+  const edit = shownEdit(check);
+  const parts = sides.map((side) => `${side}: ${side === "source" ? check.sourceName : edit.name}${described_size(check, side)}`);
+  const scaled = sides.includes("edited") && check.patches && check.sourceSize && check.editedSize && String(check.sourceSize) !== String(check.editedSize);
+  if (scaled) parts.push("the edited image is shown at the source's size, as it was compared");
+  for (const side of sides) {
+    const index = side === "source" ? check.source : edit.index;
+    if (canBeShown(index) && data.images[index].note) parts.push(`${side}: ${data.images[index].note}`);
+  }
+  return el("figcaption", {}, el("bdi", { text: parts.join(" · ") }));
+}
+
+function stage(entry, check) {
+  const box = el("div", { class: `stage ${state.view}`, id: "stage" });
+  if (state.view === "side") {
+    for (const side of ["source", "edited"]) box.append(el("figure", { class: "frame" }, frame(check, [side], entry), el("figcaption", { text: side }), caption(check, [side])));
+    return box;
+  }
+  const canvas = frame(check, ["source", "edited"], entry);
+  const edited = canvas.querySelector(".of-edited");
+  if (state.view === "slider") {
+    const handle = el("div", { class: "handle", "aria-hidden": "true" });
+    const cut = el("input", { class: "cut", type: "range", min: 0, max: 100, step: 1, value: 50, "aria-label": "How much of the source is shown over the edited image, in percent" });
+    const move = () => {
+      edited.style.clipPath = `inset(0 0 0 ${cut.value}%)`;
+      handle.style.left = `${cut.value}%`;
+    };
+    cut.addEventListener("input", move);
+    move();
+    canvas.append(handle, cut);
+  } else {
+    const slow = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const swap = () => edited.classList.toggle("hidden");
+    const swapper = el("button", { type: "button", id: "swap", onclick: () => { stopFlicker(); swap(); } }, "Swap by hand ", el("kbd", { text: "space" }));
+    if (!slow) flickering = setInterval(swap, FLICKER_MS);
+    box.append(swapper);
+  }
+  box.prepend(el("figure", { class: "frame" }, canvas, caption(check, ["source", "edited"])));
+  return box;
+}
+
+function stopFlicker() {
+  clearInterval(flickering);
+  flickering = null;
+}
+
+let tip = null;
+
+// What the patch under the pointer cost.
+function tell(event, canvas, check) {
+  const { rows, columns, area, shares, compared } = check.patches;
+  const bounds = canvas.getBoundingClientRect();
+  const x = ((event.clientX - bounds.left) / bounds.width - area[0]) / (area[2] - area[0]);
+  const y = ((event.clientY - bounds.top) / bounds.height - area[1]) / (area[3] - area[1]);
+  const [row, column] = [Math.floor(y * rows), Math.floor(x * columns)];
+  const inside = row >= 0 && row < rows && column >= 0 && column < columns;
+  const index = row * columns + column;
+  const what = !inside ? "not seen by the model" : compared[index] !== "1" ? "not compared" : shares ? `${percent(shares[index])} of the cost` : "compared";
+  tip ??= byId("case").appendChild(el("div", { class: "tip" }));
+  tip.textContent = inside ? `row ${row}, column ${column}: ${what}` : what;
+  Object.assign(tip.style, { left: `${event.clientX + 14}px`, top: `${event.clientY + 14}px` });
+}
+
+function hush() {
+  tip?.remove();
+  tip = null;
+}
+
+function toggles(check) {
+  const one = (name, text, key, possible) => el("button", {
+    type: "button", id: `toggle-${name}`, "aria-pressed": String(isOn(name, check)), disabled: !possible,
+    onclick: () => go({ [name]: isOn(name, check) ? "0" : "1" }),
+  }, text, el("kbd", { text: key }));
+  return el("div", { class: "tools" },
+    el("div", { role: "group", "aria-label": "view" }, ...Object.entries(VIEWS).map(([view, text]) => el("button", {
+      type: "button", id: `view-${view}`, "aria-pressed": String(state.view === view), onclick: () => go({ view }),
+    }, text, el("kbd", { text: { slider: "s", side: "d", flicker: "f" }[view] })))),
+    el("div", { role: "group", "aria-label": "overlays" },
+      one("heat", "Heat map", "h", heated(check)), one("boxes", "Boxes", "b", true),
+      one("mask", check.objects ? "SAM's masks" : "Patch mask", "m", Boolean(check.patches || check.objects))));
+}
+
+function legend(check) {
+  if (!isOn("heat", check)) return null;
+  const ramp = el("canvas", { width: 64, height: 1 });
+  const context = ramp.getContext("2d");
+  for (let x = 0; x < 64; x += 1) {
+    const [red, green, blue] = heatColor(x / 63);
+    context.fillStyle = `rgb(${red} ${green} ${blue})`;
+    context.fillRect(x, 0, 1, 1);
+  }
+  const most = Math.max(...check.patches.shares);
+  return el("p", { class: "legend" }, "share of the cost per patch: 0 %", ramp, percent(most), " · outlined: the spot that cost most");
+}
+
+function checkList(entry, check) {
+  return el("div", { class: "panel" }, el("h3", { text: "Checks" }), el("div", { class: "checks" },
+    ...entry.checks.map((one, index) => el("button", {
+      type: "button", "aria-pressed": String(one === check), title: one.metric, onclick: () => go({ check: one.metric, seed: "" }),
+    }, mark(one.outcome), el("span", { class: "metric", text: one.metric }),
+    el("span", { class: "score" }, el("b", { text: one.shown || one.reason || one.outcome }), one.score === null ? "" : ` ${one.limit} `, index < 9 ? el("kbd", { text: String(index + 1) }) : "")))));
+}
+
+function facts(check) {
+  const lines = [];
+  if (check.detail) lines.push(check.reason ? `${check.reason}: ${check.detail}` : check.detail);
+  if (check.expect === "fail") lines.push("This edit is wrong on purpose: the check passes when the metric catches it.");
+  if (check.patches) {
+    const count = [...check.patches.compared].filter((one) => one === "1").length;
+    lines.push(`${check.scope ?? "whole image"}: ${count} of ${check.patches.compared.length} patches compared`);
+  }
+  if (check.worst) {
+    const { rows, columns, share, area } = check.worst;
+    lines.push(`Worst: rows ${rows[0]} to ${rows[1]}, columns ${columns[0]} to ${columns[1]}, ${percent(share)} of the cost, near x ${area[0]} to ${area[2]}, y ${area[1]} to ${area[3]}`);
+  }
+  if (check.baseline !== null) {
+    const change = check.worsening > 0 ? `worse by ${shownNumber(check.worsening)}` : check.worsening < 0 ? `better by ${shownNumber(-check.worsening)}` : "unchanged";
+    lines.push(`Baseline ${shownNumber(check.baseline)}: ${change}${check.tolerance === null ? "" : `, tolerance ${shownNumber(check.tolerance)}`}`);
+  }
+  if (check.withinNoise) lines.push(`Within noise: harmless changes move this metric by ${shownNumber(check.noise)}`);
+  if (check.covered) lines.push(`Left to the gate ${check.covered}`);
+  lines.push(`${check.profile} on ${check.device} · ${check.remembered ? "remembered" : `${shownNumber(check.seconds)} s`}`);
+  return el("ul", { class: "notes" }, ...lines.map((text) => el("li", {}, el("bdi", { text }))));
+}
+
+function pairs(check) {
+  if (!check.objects || !canBeShown(check.source) || !canBeShown(check.edited)) return null;
+  const rows = check.objects.map((pair, index) => {
+    const canvases = ["source", "edited"].map((side) => {
+      const canvas = el("canvas", { width: 240, height: 240, role: "img", "aria-label": `object ${index + 1} of the ${side} image, cut out` });
+      const size = sizeOf(check, side);
+      cutOut(canvas, check[side], size, pair[side], check.background).catch(() => canvas.replaceWith(placeholder("the image cannot be loaded")));
+      return canvas;
+    });
+    const value = check.pairs[index];
+    return el("div", { class: "pair" }, ...canvases, el("span", { class: "value", text: value === null || value === undefined ? "" : shownNumber(value) }));
+  });
+  const maskless = check.objects.some((pair) => !pair.source.mask || !pair.edited.mask);
+  return el("div", { class: "panel", id: "pairs" }, el("h3", { text: "Objects that were compared" }), ...rows,
+    maskless ? el("p", { class: "dim", text: "The segmenter does not tell its masks: these are the boxes." }) : null);
+}
+
+function seeds(check) {
+  if (!check.repeats.length) return null;
+  const passed = check.repeats.filter((one) => one.outcome === "passed").length;
+  return el("div", { class: "panel" }, el("h3", { text: `Seeds: ${passed} of ${check.repeats.length} pass, ${check.quota} have to` }),
+    el("div", { class: "checks" }, ...check.repeats.map((one) => el("button", {
+      type: "button", "aria-pressed": String(one.edited === shownEdit(check).index), onclick: () => go({ seed: String(one.seed) }),
+    }, mark(one.outcome), el("span", { text: `seed ${one.seed}${one.edited === check.edited ? " (decides)" : ""}` }), el("span", { class: "score", text: one.shown })))));
+}
+
+// The same case of every candidate.
+function family(entry, check) {
+  const others = data.cases.filter((one) => one.family === entry.family);
+  if (others.length < 2) return null;
+  const cards = others.map((other) => {
+    const same = other.checks.find((one) => one.metric === check.metric) ?? other.checks[0];
+    const name = other.candidate ?? "the case's own";
+    const change = same.worsening === null ? "" : ` · ${same.worsening > 0 ? "worse" : "better"} by ${shownNumber(Math.abs(same.worsening))}`;
+    return el("button", {
+      type: "button", class: "card", "aria-current": String(other === entry), onclick: () => go({ case: other.key, check: same.metric, seed: "" }),
+    }, framed(same.edited, same.editedName, `edited image of ${name}`, heated(same) && isOn("heat", same) ? () => [heat(same.patches)] : null),
+    el("span", { class: "text" }, mark(same.outcome), " ", el("b", { text: name }), el("br"), `${said(same)}${change}`));
+  });
+  return el("section", { class: "others", id: "candidates" }, el("h3", { text: `Candidates, by ${check.metric}` }), el("div", { class: "strip" }, ...cards));
+}
+
+function heading(entry, check) {
+  const place = chosenCases();
+  const at = place.indexOf(entry);
+  const name = entry.candidate ? `${entry.id}[${entry.candidate}]` : entry.id;
+  return el("div", { class: "case-head" },
+    el("div", { class: "what" },
+      el("h2", { id: "case-title" }, mark(check.outcome), " ", el("bdi", { text: name })),
+      el("p", { class: "asked" }, el("bdi", { text: entry.instruction })),
+      el("p", { class: "where" }, el("bdi", { text: [check.place, entry.task, ...entry.tags].join(" · ") }))),
+    el("div", { class: "steps" },
+      el("span", { class: "dim", text: at < 0 ? "" : `${at + 1} of ${place.length}` }),
+      el("button", { type: "button", id: "previous", disabled: at === 0, "aria-label": "previous case", onclick: () => step(-1) }, "‹ ", el("kbd", { text: "k" })),
+      el("button", { type: "button", id: "next", disabled: at === place.length - 1, "aria-label": "next case", onclick: () => step(1) }, "› ", el("kbd", { text: "j" })),
+      el("button", { type: "button", id: "close", "aria-label": "close", onclick: () => byId("case").close() }, "✕ ", el("kbd", { text: "esc" }))));
+}
+
+function drawCase() {
+  const found = current();
+  const dialog = byId("case");
+  stopFlicker();
+  hush();
+  if (!found) {
+    if (dialog.open) dialog.close();
+    return;
+  }
+  const { entry, check } = found;
+  const focused = document.activeElement?.id;
+  dialog.replaceChildren(heading(entry, check), el("div", { class: "case-body" },
+    el("div", {}, toggles(check), stage(entry, check), legend(check) ?? "", family(entry, check) ?? ""),
+    el("div", {}, checkList(entry, check),
+      el("div", { class: "panel" }, el("h3", { text: check.metric }), el("p", { class: "says" }, el("bdi", { text: check.headline })),
+        Number.isFinite(check.threshold) ? scale(check) : null, facts(check)),
+      closeUp(entry, check) ?? "", pairs(check) ?? "", seeds(check) ?? "")));
+  if (!dialog.open) {
+    opener = document.activeElement;
+    dialog.showModal();
+  }
+  if (focused && dialog.contains(byId(focused))) byId(focused).focus();
+  else dialog.focus();
+}
+
+// The whole heat map at a glance, whatever the stage shows.
+function closeUp(entry, check) {
+  if (!heated(check) || !shownEdit(check).explained || state.view === "side") return null;
+  const over = () => [heat(check.patches), ...(check.worst ? [spot(check.worst, check.sourceSize)] : [])];
+  return el("div", { class: "panel", id: "close-up" }, el("h3", { text: "Where the cost arose" }), framed(check.edited, check.editedName, `heat map of ${entry.id}: what each patch cost`, over));
+}
+
+function step(by) {
+  const chosen = chosenCases();
+  const at = chosen.findIndex((entry) => entry.key === state.case);
+  const next = chosen[at + by];
+  if (!next) return;
+  const same = about(next, state).find((check) => check.metric === state.check) ?? about(next, state)[0];
+  go({ case: next.key, check: same.metric, seed: "" });
+}
+
+listeners.push((now, before) => {
+  const names = ["case", "check", "seed", "view", "boxes", "mask", "heat"];
+  if (now.case ? names.some((name) => now[name] !== before[name]) : before.case) drawCase();
+});

@@ -1,0 +1,160 @@
+"""What a page's script shows: cases, their checks, and what explains each score, as JSON types."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from pytest_editeval.candidates import CONTROLS
+from pytest_editeval.escapes import visible
+from pytest_editeval.evidence import OBJECTS, patch_costs
+from pytest_editeval.reports.html.pictures import Pictures
+from pytest_editeval.reports.html.tables import NO_TASK, in_order_of_trouble
+from pytest_editeval.reports.standing import missed_by
+from pytest_editeval.reports.text import headline, number
+from pytest_editeval.results import CheckResult, Outcome, Repeat
+
+TEXT_LENGTH = 20_000
+SUFFIXES = (".edit.yaml", ".edit.yml", ".yaml", ".yml")
+
+
+def anchor(result: CheckResult) -> str:
+    """The part of the page's address, from the ``#`` on, that opens a check."""
+    return f"#case={quote(case_key(result), safe='/~')}&check={quote(visible(result.metric))}"
+
+
+def case_key(result: CheckResult) -> str:
+    """A case of a candidate: ``cases/portrait/red_scarf~v2``."""
+    file = result.node_id.split("::")[0]
+    stem = next((file.removesuffix(suffix) for suffix in SUFFIXES if file.endswith(suffix)), file)
+    candidate = f"~{result.candidate}" if result.candidate else ""
+    return visible(f"{stem}/{result.case}{candidate}")
+
+
+def case_data(results: Sequence[CheckResult], pictures: Pictures) -> list[dict[str, Any]]:
+    """The cases of each candidate, worst first, with their checks, worst first too.
+
+    Controls of `controls: auto` are no cases: their scores are marks on the scales of the checks that they belong to.
+    Texts are made visible, and cut at `TEXT_LENGTH` characters; numbers that JSON lacks are `None`.
+    """
+    marks: dict[str, dict[str, float]] = {}
+    for result in results:
+        if result.control in CONTROLS and result.has_score and _finite(result.score) is not None:
+            marks.setdefault(result.key, {})[result.control] = float(result.score or 0.0)
+    checks = [result for result in results if result.control is None]
+    ranks = in_order_of_trouble(checks)
+    groups: dict[str, list[CheckResult]] = {}
+    for result in sorted(checks, key=lambda result: ranks[result.node_id]):
+        groups.setdefault(case_key(result), []).append(result)
+    return [_case(key, group, marks, pictures) for key, group in groups.items()]
+
+
+def _case(
+    key: str, group: Sequence[CheckResult], marks: Mapping[str, Mapping[str, float]], pictures: Pictures
+) -> dict[str, Any]:
+    first = group[0]
+    return {
+        "key": key,
+        "file": _text(first.file),
+        "line": first.line,
+        "id": _text(first.case),
+        "candidate": first.candidate,
+        "family": visible(f"{first.node_id.split('::')[0]}::{first.case}"),
+        "instruction": _text(first.instruction.strip()),
+        "task": _text(first.task or NO_TASK),
+        "tags": [_text(tag) for tag in first.tags],
+        "checks": [_check(result, marks.get(result.key, {}), pictures) for result in group],
+    }
+
+
+def _check(result: CheckResult, marks: Mapping[str, float], pictures: Pictures) -> dict[str, Any]:
+    scored = result.has_score and _finite(result.score) is not None
+    half = len(result.coords) // 2
+    of_objects = "pairs" in result.details or (result.scope is None and "bg_color" in result.parameters)
+    return {
+        "node": _text(result.node_id),
+        "place": _text(f"{result.file}:{result.line}"),
+        "metric": _text(result.metric),
+        "higher": result.higher_is_better,
+        "outcome": str(result.outcome),
+        "expect": result.expect,
+        "headline": _text(" ".join(headline(result).split())),
+        "score": _finite(result.score) if scored else None,
+        "shown": number(result.score, result.threshold) if scored and result.score is not None else "",
+        "threshold": _finite(result.threshold),
+        "limit": f"{'≥' if result.higher_is_better else '≤'} {number(result.threshold, result.score)}",
+        "missed": _finite(missed_by(result)),
+        "reason": result.reason,
+        "detail": None if result.detail is None else _text(result.detail),
+        "covered": None if result.covered_by is None else _text(result.covered_by),
+        "source": pictures.add(result.source, result.source_digest),
+        "edited": pictures.add(result.edited, result.edited_digest),
+        "sourceName": _text(result.source),
+        "editedName": _text(result.edited),
+        "sourceSize": result.source_size,
+        "editedSize": result.edited_size,
+        "scope": result.scope,
+        "boxes": {
+            "source": [list(box) for box in (result.coords[:half] if of_objects else result.coords)],
+            "edited": [list(box) for box in result.coords[half:]] if of_objects else None,
+        },
+        "background": result.parameters.get("bg_color", [255, 255, 255]) if of_objects else None,
+        "patches": _patches(result),
+        "worst": result.details.get("worst"),
+        "objects": result.details.get(OBJECTS),
+        "pairs": [_finite(value) for value in result.details.get("pairs", ())],
+        "baseline": _finite(result.baseline),
+        "worsening": _finite(result.worsening),
+        "tolerance": _finite(result.tolerance),
+        "noise": _finite(result.noise),
+        "withinNoise": result.within_noise,
+        "controls": dict(marks),
+        "quota": result.quota,
+        "repeats": [_repeat(repeat, pictures) for repeat in result.repeats],
+        "profile": _text(result.profile),
+        "device": _text(result.device),
+        "remembered": result.remembered,
+        "seconds": round(result.duration, 4),
+    }
+
+
+def _patches(result: CheckResult) -> dict[str, Any] | None:
+    """The patches, if they can be read: what they cover as parts of the image, and what each cost of the whole."""
+    costs = patch_costs(result.details)
+    if costs is None or result.source_size is None:
+        return None
+    width, height = result.source_size
+    x1, y1, x2, y2 = costs.area
+    rows, columns = costs.compared.shape
+    shares = None if costs.shares is None else [round(float(share), 5) for share in costs.shares.reshape(-1)]
+    return {
+        "rows": rows,
+        "columns": columns,
+        "area": [x1 / width, y1 / height, x2 / width, y2 / height],
+        "compared": "".join("1" if one else "0" for one in costs.compared.reshape(-1)),
+        "shares": shares,
+    }
+
+
+def _repeat(repeat: Repeat, pictures: Pictures) -> dict[str, Any]:
+    scored = repeat.outcome is not Outcome.SOFT_FAILURE and _finite(repeat.score) is not None
+    return {
+        "seed": repeat.seed,
+        "edited": pictures.add(repeat.edited, repeat.edited_digest),
+        "editedName": _text(repeat.edited),
+        "score": _finite(repeat.score) if scored else None,
+        "shown": number(repeat.score) if scored and repeat.score is not None else _text(repeat.reason or "-"),
+        "outcome": str(repeat.outcome),
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _text(text: str) -> str:
+    shown = visible(text)
+    rest = len(shown) - TEXT_LENGTH
+    return shown if rest <= 0 else f"{shown[:TEXT_LENGTH]}… ({rest:,} more characters)"

@@ -1,0 +1,164 @@
+"""The images of a page: opened once each, made small, and embedded in it or linked from it."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from PIL import Image
+
+from pytest_editeval.errors import EditEvalError, ImageError
+from pytest_editeval.escapes import visible
+from pytest_editeval.locations import is_url, read_bytes
+from pytest_editeval.vision.images import ImageFiles
+
+Mode = Literal["embed", "link"]
+MODES: tuple[Mode, ...] = ("embed", "link")
+
+SIDE = 512
+"""Pixels along the longer side of a thumbnail, unless there are so many that they would pass `BUDGET`."""
+
+LEAST_SIDE = 160
+BUDGET = 40_000_000
+"""Bytes of all thumbnails; a third more in the page, as base64."""
+
+FULL = "full"
+SHOWN_BY_BROWSERS = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".webp": "image/webp",
+    ".gif": "image/gif",
+}
+HIDDEN = "…"
+WORKERS = 4
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of the page: what it is called, its size in pixels, and `data` of type `mime`, or the `link` to it.
+
+    `note` says why there is nothing to see, or that it is not what was scored.
+    """
+
+    name: str
+    size: tuple[int, int] | None = None
+    data: bytes = b""
+    mime: str = ""
+    link: str | None = None
+    note: str | None = None
+
+    def to_data(self) -> dict[str, Any]:
+        """What the page's script knows of it; `data` stands in an element of its own."""
+        return {
+            "name": visible(self.name),
+            "size": self.size,
+            "embedded": self.mime if self.data else None,
+            "link": self.link,
+            "note": None if self.note is None else visible(self.note),
+        }
+
+
+def parse_side(text: str) -> int | None:
+    """Pixels of `--editeval-report-size`, `None` for images as they are; `EditEvalError` says what is allowed."""
+    if text == FULL:
+        return None
+    if not text.isascii() or not text.isdecimal() or int(text) < LEAST_SIDE:
+        raise EditEvalError(f"editeval_report_size is {FULL} or a number of pixels from {LEAST_SIDE}, not {text!r}")
+    return int(text)
+
+
+class Pictures:
+    """Collects the images that a page shows. `folder` is the page's, which links are relative to.
+
+    Relative names are looked for in the `roots`, the first one that has such a file.
+    """
+
+    def __init__(
+        self, folder: Path, *, mode: Mode = "embed", side: int | None = SIDE, roots: Sequence[Path] = (Path(),)
+    ) -> None:
+        self._folder = folder
+        self._mode = mode
+        self._side = side
+        self._roots = roots
+        self._files = ImageFiles()
+        self._wanted: dict[tuple[str, str | None], int] = {}
+
+    def add(self, name: str, digest: str | None) -> int | None:
+        """The number of an image that had this digest when it was scored; `None` where there is no image."""
+        return self._wanted.setdefault((name, digest), len(self._wanted)) if name else None
+
+    def prepared(self, budget: int = BUDGET) -> list[Picture]:
+        """All images by their number. One that cannot be had has a note in the place of pixels."""
+        with ThreadPoolExecutor(WORKERS) as pool:  # Pillow decodes and encodes without holding the interpreter
+            pictures = list(pool.map(lambda entry: self._picture(*entry), self._wanted))
+            total = sum(len(picture.data) for picture in pictures)
+            if self._side is not None and total > budget:
+                side = max(LEAST_SIDE, int(self._side * sqrt(budget / total) * 0.95))
+                pictures = list(pool.map(lambda picture: _smaller(picture, side), pictures))
+        return pictures
+
+    def _picture(self, name: str, digest: str | None) -> Picture:
+        if HIDDEN in name and is_url(name):
+            return Picture(name, note="the address of this image has a part that is not written into results")
+        location = name if is_url(name) else self._found(name)
+        try:
+            opened = self._files.load(location)
+            pixels = opened.pixels
+            note = None
+            if digest is not None and opened.ref.digest != digest:
+                note = "this image was changed since it was scored"
+            if self._mode == "link" and isinstance(location, Path) and location.suffix.lower() in SHOWN_BY_BROWSERS:
+                link = quote(Path(os.path.relpath(location, self._folder)).as_posix())
+                return Picture(name, pixels.size, link=f"./{link}", note=note)
+            return self._embedded(name, location, pixels, note)
+        except ImageError as error:
+            return Picture(name, note=str(error))
+        except (OSError, ValueError) as error:  # of an encoder, or of a path that no file system takes
+            return Picture(name, note=f"cannot be shown: {error}")
+
+    def _found(self, name: str) -> Path:
+        paths = [root / name for root in self._roots]
+        return next((path for path in paths if path.is_file()), paths[0])
+
+    def _embedded(self, name: str, location: Path | str, pixels: Image.Image, note: str | None) -> Picture:
+        if self._side is not None:
+            return Picture(name, pixels.size, _webp(pixels, self._side), "image/webp", note=note)
+        suffix = location.suffix.lower() if isinstance(location, Path) else ""
+        if suffix in SHOWN_BY_BROWSERS:
+            return Picture(name, pixels.size, read_bytes(location), SHOWN_BY_BROWSERS[suffix], note=note)
+        stream = io.BytesIO()
+        pixels.save(stream, "PNG")
+        return Picture(name, pixels.size, stream.getvalue(), "image/png", note=note)
+
+
+def fitting(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """The size of an image that was made smaller, in proportion, so that neither side is longer than `side`."""
+    scale = min(1.0, side / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _webp(pixels: Image.Image, side: int) -> bytes:
+    stream = io.BytesIO()
+    small = pixels.resize(fitting(pixels.size, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    small.save(stream, "WEBP", quality=82, method=2)
+    return stream.getvalue()
+
+
+def _smaller(picture: Picture, side: int) -> Picture:
+    if not picture.data:
+        return picture
+    with Image.open(io.BytesIO(picture.data)) as pixels:
+        return Picture(picture.name, picture.size, _webp(pixels, side), picture.mime, picture.link, picture.note)
+
+
+def bodies(pictures: Sequence[Picture]) -> Iterator[tuple[int, Picture]]:
+    """Those that are embedded, by their number."""
+    return ((number, picture) for number, picture in enumerate(pictures) if picture.data)
