@@ -33,7 +33,7 @@ function sizeOf(check, side) {
 }
 
 // An image and what lies over it. On one stage with the source, an edited image of another size is shown at the source's.
-function layer(check, side, entry, alone) {
+function layer(check, side, entry) {
   const edit = shownEdit(check);
   const index = side === "source" ? check.source : edit.index;
   const name = side === "source" ? check.sourceName : edit.name;
@@ -47,12 +47,11 @@ function layer(check, side, entry, alone) {
     if (check.objects) over.append(objectMasks(check.objects, side, size));
   }
   if (side === "edited" && isOn("heat", check) && edit.explained) {
-    over.append(heat(check.patches));
-    if (check.worst) over.append(spot(check.worst, size));
+    over.append(heat(check.patches), spot(check, size));
   }
   if (isOn("boxes", check)) over.append(boxes(ofObjects ? check.boxes[side] : check.boxes.source, size, ofObjects && check.boxes.source.length > 1));
   box.append(over);
-  if (!alone) box.append(el("span", { class: "tag", text: side }));
+  box.append(el("span", { class: "tag", text: side }));
   return box;
 }
 
@@ -61,20 +60,20 @@ function frame(check, sides, entry) {
   const size = sizeOf(check, sides.length === 1 && sides[0] === "edited" && !check.patches ? "edited" : "source");
   canvas.style.aspectRatio = `${size[0]} / ${size[1]}`;
   canvas.style.maxWidth = `calc(72vh * ${size[0] / size[1]})`;
-  canvas.append(...sides.map((side) => layer(check, side, entry, sides.length === 1)));
+  canvas.append(...sides.map((side) => layer(check, side, entry)));
   if (check.patches && sides.includes("edited")) canvas.addEventListener("pointermove", (event) => tell(event, canvas, check));
   canvas.addEventListener("pointerleave", hush);
   return canvas;
 }
 
-function described_size(check, side) {
+function sizeText(check, side) {
   const size = check[`${side}Size`];
   return size ? ` ${size[0]}×${size[1]}` : "";
 }
 
 function caption(check, sides) {
   const edit = shownEdit(check);
-  const parts = sides.map((side) => `${side}: ${side === "source" ? check.sourceName : edit.name}${described_size(check, side)}`);
+  const parts = sides.map((side) => `${side}: ${side === "source" ? check.sourceName : edit.name}${sizeText(check, side)}`);
   const scaled = sides.includes("edited") && check.patches && check.sourceSize && check.editedSize && String(check.sourceSize) !== String(check.editedSize);
   if (scaled) parts.push("the edited image is shown at the source's size, as it was compared");
   for (const side of sides) {
@@ -87,7 +86,7 @@ function caption(check, sides) {
 function stage(entry, check) {
   const box = el("div", { class: `stage ${state.view}`, id: "stage" });
   if (state.view === "side") {
-    for (const side of ["source", "edited"]) box.append(el("figure", { class: "frame" }, frame(check, [side], entry), el("figcaption", { text: side }), caption(check, [side])));
+    for (const side of ["source", "edited"]) box.append(el("figure", { class: "frame" }, frame(check, [side], entry), caption(check, [side])));
     return box;
   }
   const canvas = frame(check, ["source", "edited"], entry);
@@ -164,7 +163,7 @@ function legend(check) {
     context.fillRect(x, 0, 1, 1);
   }
   const most = Math.max(...check.patches.shares);
-  return el("p", { class: "legend" }, "share of the cost per patch: 0 %", ramp, percent(most), " · outlined: the spot that cost most");
+  return el("p", { class: "legend" }, "share of the cost per patch: 0 %", ramp, percent(most), " · outlined: the spot that cost most; darkened at the edges: what the model did not see");
 }
 
 function checkList(entry, check) {
@@ -283,7 +282,7 @@ function drawCase() {
 // The whole heat map at a glance, whatever the stage shows.
 function closeUp(entry, check) {
   if (!heated(check) || !shownEdit(check).explained || state.view === "side") return null;
-  const over = () => [heat(check.patches), ...(check.worst ? [spot(check.worst, check.sourceSize)] : [])];
+  const over = () => [heat(check.patches), spot(check, check.sourceSize)];
   return el("div", { class: "panel", id: "close-up" }, el("h3", { text: "Where the cost arose" }), framed(check.edited, check.editedName, `heat map of ${entry.id}: what each patch cost`, over));
 }
 

@@ -62,7 +62,7 @@ function heated(check) {
 
 function overlayOf(check) {
   if (!heated(check) || !suspicious(check)) return null;
-  return () => [heat(check.patches), ...(check.worst ? [spot(check.worst, check.sourceSize)] : [])];
+  return () => [heat(check.patches), spot(check, check.sourceSize)];
 }
 
 function tile(entry) {

@@ -26,7 +26,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Distribution:
-    """Bars and thresholds in a picture of `WIDTH` x `HEIGHT`, and the scores at its left and right end."""
+    """Bars and thresholds in a picture of `WIDTH` x `HEIGHT`, and the worst and the best score (`left`, `right`)."""
 
     bars: tuple[Bar, ...]
     thresholds: tuple[float, ...]
@@ -53,8 +53,8 @@ def distribution(results: Sequence[CheckResult]) -> Distribution | None:
     low, high = low - room, high + room
 
     def place(value: float) -> float:
-        share = (value - low) / (high - low)
-        return round(WIDTH * (share if higher else 1 - share), 2)
+        share = (value - low) / (high - low) if higher else (high - value) / (high - low)
+        return round(WIDTH * share, 2)
 
     good, bad = [0] * BINS, [0] * BINS
     for score, margin in scored:
@@ -64,7 +64,7 @@ def distribution(results: Sequence[CheckResult]) -> Distribution | None:
     bars = [
         bar for index in range(BINS) for bar in _stack(index, good[index], bad[index], HEIGHT / tallest) if bar.height
     ]
-    ends = (low, high) if higher else (high, low)
+    ends = (min(values), max(values)) if higher else (max(values), min(values))
     return Distribution(tuple(bars), tuple(map(place, limits)), *ends, scored=len(scored))
 
 
@@ -96,7 +96,7 @@ def interval(gate: GateResult, part: GateSlice) -> Interval | None:
 
     def place(value: float) -> float:
         share = min(max((value - low) / (high - low), 0.0), 1.0)
-        return round(INTERVAL_WIDTH * (share if gate.higher_is_better else 1 - share), 2)
+        return float(round(INTERVAL_WIDTH * (share if gate.higher_is_better else 1 - share), 2))
 
     ends = part.interval or ()
     if not ends and part.bound is not None:

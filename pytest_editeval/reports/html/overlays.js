@@ -55,10 +55,15 @@ function boxes(list, size, numbered) {
   return drawn;
 }
 
-// The spot that cost most, with its share.
-function spot(worst, size) {
-  const [x1, y1, x2, y2] = worst.area;
+// The spot that cost most, with its share, and thin lines around what the model saw where that is not the whole image.
+function spot({ worst, patches }, size) {
   const drawn = sheet(size);
+  const [left, top, right, bottom] = patches.area.map((part, index) => part * size[index % 2]);
+  if (right - left < size[0] * 0.99 || bottom - top < size[1] * 0.99) {
+    drawn.append(svg("path", { d: `M0 0H${size[0]}V${size[1]}H0Z M${left} ${top}V${bottom}H${right}V${top}Z`, fill: "#10131a", "fill-opacity": 0.45 }));
+  }
+  if (!worst) return drawn;
+  const [x1, y1, x2, y2] = worst.area;
   drawn.append(...outline(x1, y1, x2 - x1, y2 - y1, "#fcff6b"));
   drawn.append(label(percent(worst.share), x1 + size[0] / 100, y1 > size[1] / 12 ? y1 - size[1] / 90 : y2 + size[1] / 22, size));
   return drawn;

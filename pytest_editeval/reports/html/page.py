@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pytest_editeval import __version__
-from pytest_editeval.errors import EditEvalError
+from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.escapes import visible
 from pytest_editeval.reports.html.charts import HEIGHT, INTERVAL_WIDTH, WIDTH
 from pytest_editeval.reports.html.contents import anchor, case_data, case_key
 from pytest_editeval.reports.html.pictures import SIDE, Mode, Pictures, bodies
 from pytest_editeval.reports.html.tables import gate_table, measured_with, metric_table, slowest, soft_table, task_table
 from pytest_editeval.reports.standing import standing
-from pytest_editeval.reports.text import number
+from pytest_editeval.reports.text import named, number
 from pytest_editeval.reports.verdict import RunNotes, verdict
 from pytest_editeval.results import CheckResult, GateResult, Outcome
 from pytest_editeval.whole_file import written_whole
@@ -47,6 +47,15 @@ class Written:
     cases: int
     size: int
     missing: Sequence[str]
+
+
+def page_lines(path: Path, written: Written) -> list[str]:
+    """What a terminal says of a page that was written."""
+    lines = [f"report: {display_path(path)} ({written.cases:,} cases, {written.size / 1e6:.1f} MB)"]
+    if written.missing:
+        count = f"{len(written.missing):,} {'image' if len(written.missing) == 1 else 'images'}"
+        lines.append(f"report: {count} could not be had: {named(written.missing, 3)}")
+    return lines
 
 
 def check_can_render(subject: str) -> None:
