@@ -11,6 +11,8 @@ from pytest_editeval.errors import EditEvalError, display_path, known_names, unk
 from pytest_editeval.reports.pictures import FORMATS
 
 if TYPE_CHECKING:
+    from pytest_editeval.gating.calibrate import Proposal
+    from pytest_editeval.gating.calibration_groups import Groups
     from pytest_editeval.reports.pictures import Pictures
     from pytest_editeval.reports.plot_panels import Runs
 
@@ -52,23 +54,27 @@ def _plot(arguments: argparse.Namespace) -> int:
     from pytest_editeval.reports.trend_plots import trend_plots
     from pytest_editeval.results_file import read_runs, run_names
 
+    kinds = arguments.kind or _fitting(arguments)
+    if arguments.labels is not None and "roc" not in kinds:
+        raise EditEvalError("--labels is for roc, which --kind leaves out")
     by_path = read_runs(arguments.results)
     runs: Runs = dict(zip(run_names(by_path), by_path.values(), strict=True))
     metrics = _metrics(runs, arguments.metric)
+    separated = None if arguments.labels is None else _separations(by_path, metrics, arguments.labels)
     pictures = Pictures(arguments.output, "--output", arguments.format)
     drawn = 0
-    for kind in arguments.kind or _fitting(runs, arguments.labels):
-        if lacking := _lacking(kind, runs, arguments.labels):
+    for kind in kinds:
+        if lacking := _lacking(kind, arguments):
             print(f"{kind}: nothing to plot: {lacking}")
-        elif kind == "roc":
-            drawn += _show(_roc(pictures, by_path, metrics, arguments.labels))
+        elif kind == "roc" and separated is not None:
+            drawn += _show(_roc(pictures, *separated))
         else:
             draw = {"scores": score_plots, "margins": margin_plots, "trend": trend_plots}[kind]
             for metric in metrics:
                 count = _show(draw(pictures, runs, metric))
-                checks = [check for panel in panels_of(runs, metric) for check in panel.checks]
                 if not count:
-                    print(f"{kind}: nothing to plot of {metric}: {counted(checks)}")
+                    checks = [check for panel in panels_of(runs, metric) for check in panel.checks]
+                    print(f"{kind}: nothing to plot of {pictures.text(metric, 60)}: {counted(checks)}")
                 drawn += count
     if not drawn:
         raise EditEvalError("nothing to plot")
@@ -83,34 +89,39 @@ def _metrics(runs: Runs, wanted: Sequence[str] | None) -> list[str]:
     return list(dict.fromkeys(wanted)) if wanted else there
 
 
-def _fitting(runs: Runs, labels: Path | None) -> list[str]:
-    return [kind for kind in KINDS if not _lacking(kind, runs, labels)]
+def _fitting(arguments: argparse.Namespace) -> list[str]:
+    return [kind for kind in KINDS if not _lacking(kind, arguments)]
 
 
-def _lacking(kind: str, runs: Runs, labels: Path | None) -> str | None:
+def _lacking(kind: str, arguments: argparse.Namespace) -> str | None:
     """What a kind of picture takes that is not there."""
-    if kind == "roc" and labels is None:
+    if kind == "roc" and arguments.labels is None:
         return "it takes --labels, which edits are good and which bad"
-    if kind == "trend" and len(runs) < 2:
+    if kind == "trend" and len(arguments.results) < 2:
         return "a trend takes at least two runs"
     return None
 
 
-def _roc(pictures: Pictures, runs: Runs, metrics: Sequence[str], labels: Path) -> Iterator[Path]:
+def _separations(runs: Runs, metrics: Sequence[str], labels: Path) -> tuple[Groups, list[Proposal]]:
     from pytest_editeval.gating.calibrate import separation
     from pytest_editeval.gating.calibration_groups import group_scores
     from pytest_editeval.gating.labels import read_labels
-    from pytest_editeval.reports.calibration_plots import write_plots
 
     groups = group_scores(runs, read_labels(labels))
-    proposals = [separation(group) for (metric, _), group in groups.groups.items() if metric in metrics]
-    for one in proposals:
+    return groups, [separation(group) for (metric, _), group in groups.groups.items() if metric in metrics]
+
+
+def _roc(pictures: Pictures, groups: Groups, separations: Sequence[Proposal]) -> Iterator[Path]:
+    from pytest_editeval.reports.calibration_plots import write_plots
+
+    for one in separations:
         good, bad = len(one.group.good), len(one.group.bad)
         if not good or not bad:
             left_out = ", ".join(f"{reason}: {count}" for reason, count in sorted(one.group.left_out.items()))
             beside = f" (left out: {left_out})" if left_out else ""
-            print(f"roc: nothing to plot of {one.group.metric}: {good} good and {bad} bad edits with a score{beside}")
-    yield from write_plots(pictures, groups, [one for one in proposals if one.area is not None], "roc")
+            named = pictures.text(one.group.metric, 60)
+            print(f"roc: nothing to plot of {named}: {good} good and {bad} bad edits with a score{beside}")
+    yield from write_plots(pictures, groups, [one for one in separations if one.area is not None], "roc")
 
 
 def _show(paths: Iterator[Path]) -> int:

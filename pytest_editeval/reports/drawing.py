@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _BINS = 30
 _SAME = 1e-9  # relative: closer together, and floats cannot tell the edges of the bins apart
+_LEAST = 1e-300
 
 Kind = tuple[Sequence[float], str, str, str]
 """Scores, colour, name, hatch."""
@@ -20,8 +21,10 @@ def bin_edges(values: Sequence[float]) -> list[float]:
     import numpy as np
 
     low, high = min(values), max(values)
-    if high - low <= _SAME * max(abs(low), abs(high)):
-        return [low - 0.5, high + 0.5]
+    size = max(abs(low), abs(high))
+    if high - low <= max(_SAME * size, _LEAST):
+        half = max(0.5, _SAME * size)
+        return [low - half, high + half]
     edges: list[float] = np.linspace(low, high, _BINS + 1).tolist()
     return edges
 

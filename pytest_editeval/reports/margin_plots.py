@@ -33,7 +33,7 @@ def margin_plots(pictures: Pictures, runs: Runs, metric: str) -> Iterator[Path]:
     panels = panels_of(runs, metric)
     if not any(panel.scored for panel in panels):
         return
-    for page in pages(panels):
+    for page, which in pages(panels):
         tasks = [_tasks(panel) for panel in page]
         heights = [0.45 + 0.32 * max(1, min(TASKS, len(rows))) for rows in tasks]
         with pictures.look():
@@ -47,7 +47,7 @@ def margin_plots(pictures: Pictures, runs: Runs, metric: str) -> Iterator[Path]:
             rows[-1].set_xlabel(
                 f"margin, in units of {pictures.text(metric)}   (below 0: beyond the threshold; higher is better →)"
             )
-            figure.suptitle(f"Margins of {subject(pictures, runs, metric)}", x=0.01, ha="left", weight="bold")
+            figure.suptitle(f"Margins of {subject(pictures, runs, metric)}{which}", x=0.01, ha="left", weight="bold")
             figure.legend(handles=_legend(), loc="outside lower left", ncols=4, frameon=False)
             path = pictures.save(figure, "margins", metric)
         yield path

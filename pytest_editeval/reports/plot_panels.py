@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pytest_editeval.candidates import CONTROLS
 from pytest_editeval.gating.rows import sort_out
@@ -17,6 +18,7 @@ PANELS = 6
 
 EXPECTED_TO_FAIL = "expected to fail"
 
+T = TypeVar("T")
 Runs = Mapping[str, Sequence[CheckResult]]
 """Results by the name of their run."""
 
@@ -59,12 +61,12 @@ def references_of(runs: Runs, metric: str) -> dict[str, list[CheckResult]]:
 
 
 def drawable(checks: Sequence[CheckResult]) -> list[CheckResult]:
-    """The checks with a score, of a size that can be drawn."""
-    return [check for check in checks if check.has_score and _can_be_drawn(check.score)]
+    """The checks with a score and a margin, of a size that can be drawn."""
+    return [check for check in checks if check.has_score and _can_be_drawn(check.score) and _can_be_drawn(check.margin)]
 
 
-def _can_be_drawn(score: float | None) -> bool:
-    return score is not None and math.isfinite(score) and abs(score) < _LARGEST
+def _can_be_drawn(value: float | None) -> bool:
+    return value is not None and math.isfinite(value) and abs(value) < _LARGEST
 
 
 def scores_of(checks: Sequence[CheckResult]) -> list[float]:
@@ -72,9 +74,11 @@ def scores_of(checks: Sequence[CheckResult]) -> list[float]:
     return [check.score for check in checks if check.score is not None]
 
 
-def pages(panels: Sequence[Panel]) -> Iterator[Sequence[Panel]]:
-    """The panels of each picture."""
-    return (panels[start : start + PANELS] for start in range(0, len(panels), PANELS))
+def pages(parts: Sequence[T]) -> Iterator[tuple[Sequence[T], str]]:
+    """What each picture shows of the parts, and, where it takes several, which of them it is: ` (1 of 3)`."""
+    count = math.ceil(len(parts) / PANELS)
+    for page in range(count):
+        yield parts[page * PANELS : (page + 1) * PANELS], f" ({page + 1} of {count})" if count > 1 else ""
 
 
 def counted(checks: Sequence[CheckResult]) -> str:

@@ -39,7 +39,7 @@ def score_plots(pictures: Pictures, runs: Runs, metric: str) -> Iterator[Path]:
         return
     marked = drawable([check for checks in references.values() for check in checks])
     edges = bin_edges(scores_of([*shown, *marked]))
-    for page in pages(panels):
+    for page, which in pages(panels):
         lane = [0.35 + 0.28 * len(references)] if references else []
         heights = [1.9] * len(page) + lane
         with pictures.look():
@@ -52,7 +52,7 @@ def score_plots(pictures: Pictures, runs: Runs, metric: str) -> Iterator[Path]:
                 _references(rows[-1], references)
             higher = shown[0].higher_is_better
             rows[-1].set_xlabel(f"{pictures.text(metric)}   ({direction(higher)})")
-            figure.suptitle(f"Scores of {subject(pictures, runs, metric)}", x=0.01, ha="left", weight="bold")
+            figure.suptitle(f"Scores of {subject(pictures, runs, metric)}{which}", x=0.01, ha="left", weight="bold")
             drawn = [check for panel in page for check in panel.scored]
             figure.legend(handles=_legend(drawn, marked), loc="outside lower left", ncols=5, frameon=False)
             path = pictures.save(figure, "scores", metric)

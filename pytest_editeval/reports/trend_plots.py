@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.gating.statistics import statistic_of
 from pytest_editeval.reports.pictures import COLORS, MARKERS, MUTED, Pictures
-from pytest_editeval.reports.plot_panels import PANELS, Panel, Runs, panels_of, scores_of, subject
+from pytest_editeval.reports.plot_panels import Panel, Runs, pages, panels_of, scores_of, subject
 from pytest_editeval.reports.text import named
 from pytest_editeval.results import Outcome
 
@@ -29,8 +29,7 @@ def trend_plots(pictures: Pictures, runs: Runs, metric: str) -> Iterator[Path]:
     if not any(panel.scored for panel in panels):
         return
     candidates = list(dict.fromkeys(panel.candidate for panel in panels))
-    for start in range(0, len(candidates), PANELS):
-        page = candidates[start : start + PANELS]
+    for page, which in pages(candidates):
         drawn = [panel for panel in panels if panel.candidate in page]
         with pictures.look():
             figure = Figure(figsize=(max(8.4, 0.32 * len(runs)), 6.4), layout="constrained")
@@ -43,7 +42,7 @@ def trend_plots(pictures: Pictures, runs: Runs, metric: str) -> Iterator[Path]:
             lower.set(ylabel="checks that pass (%)", ylim=(-4, 104), xlabel="run, in the order given")
             _names(lower, runs, pictures)
             figure.suptitle(
-                f"{subject(pictures, runs, metric)}, over {len(runs)} runs", x=0.01, ha="left", weight="bold"
+                f"{subject(pictures, runs, metric)}, over {len(runs)} runs{which}", x=0.01, ha="left", weight="bold"
             )
             upper.set_title(_beside(drawn, runs, pictures))
             figure.legend(handles=handles, loc="outside lower left", ncols=2, frameon=False)
