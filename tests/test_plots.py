@@ -101,6 +101,16 @@ def test_scores_are_counted_and_their_threshold_noise_and_controls_are_named(
         assert text in found
 
 
+def test_a_threshold_for_every_check_is_a_tick_each(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for count in (12, 13):
+        rows = [result(case=f"c{i}", metric="emd", score=1.0, threshold=2.0 + i, noise=0.1) for i in range(count)]
+        write_results(folder / "run.jsonl", rows)
+        plotted(capsys, "run.jsonl", "--kind", "scores")
+        found = texts("scores-emd.svg")
+        assert f"{count} thresholds ≤ 2 to {count + 1}" in found
+        assert ("noise ± 0.1" in found) == (count == 12)
+
+
 def test_every_margin_is_a_point_and_the_worst_of_each_task_is_named(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

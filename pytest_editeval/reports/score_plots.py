@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.reports.calibration import limits
 from pytest_editeval.reports.drawing import bin_edges, direction, histogram
@@ -26,6 +26,9 @@ from pytest_editeval.results import CheckResult, Outcome
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+
+THRESHOLDS = 12
+"""Drawn as lines, with the noise around them; more are ticks at the upper edge."""
 
 
 def score_plots(pictures: Pictures, runs: Runs, metric: str) -> Iterator[Path]:
@@ -49,7 +52,7 @@ def score_plots(pictures: Pictures, runs: Runs, metric: str) -> Iterator[Path]:
                 _distribution(axes, panel, edges)
                 axes.set_title(heading(pictures, panel, runs))
             if references:
-                _references(rows[-1], references)
+                _references(rows[-1], references, pictures)
             higher = shown[0].higher_is_better
             rows[-1].set_xlabel(f"{pictures.text(metric)}   ({direction(higher)})")
             figure.suptitle(f"Scores of {subject(pictures, runs, metric)}{which}", x=0.01, ha="left", weight="bold")
@@ -69,16 +72,19 @@ def _distribution(axes: Axes, panel: Panel, edges: list[float]) -> None:
     floor = axes.get_xaxis_transform()
     for scores, color, marker in ((passed, GOOD, "|"), (failed, BAD, "x")):
         axes.plot(scores, [0.04] * len(scores), marker, color=color, markersize=6, transform=floor)
-    for threshold, noise in sorted({(check.threshold, check.noise or 0.0) for check in scored}):
-        axes.axvline(threshold, color="black", linestyle="--", linewidth=1.3)
-        if noise:
+    thresholds = sorted({check.threshold for check in scored})
+    if len(thresholds) > THRESHOLDS:
+        axes.plot(thresholds, [0.98] * len(thresholds), "|", color="black", markersize=8, transform=floor)
+    else:
+        for threshold, noise in sorted({(check.threshold, check.noise or 0.0) for check in scored}):
+            axes.axvline(threshold, color="black", linestyle="--", linewidth=1.3)
             axes.axvspan(threshold - noise, threshold + noise, color=MUTED, alpha=0.15, linewidth=0)
     axes.set_ylabel("checks")
     if not scored:
         axes.set_yticks([])
 
 
-def _references(axes: Axes, references: dict[str, list[CheckResult]]) -> None:
+def _references(axes: Axes, references: dict[str, list[CheckResult]], pictures: Pictures) -> None:
     """A lane for each kind of edit that is bad, or none, by intention; filled where the threshold lets it through."""
     names = []
     for lane, (name, checks) in enumerate(references.items()):
@@ -87,9 +93,15 @@ def _references(axes: Axes, references: dict[str, list[CheckResult]]) -> None:
             ("white", [one for one in shown if not _let_through(one)]),
             (BAD, list(filter(_let_through, shown))),
         ):
-            axes.plot(scores_of(part), [lane] * len(part), MARKERS[lane + 2], color="black", markerfacecolor=fill)
+            axes.plot(
+                scores_of(part),
+                [lane] * len(part),
+                MARKERS[(lane + 2) % len(MARKERS)],
+                color="black",
+                markerfacecolor=fill,
+            )
         without = f", {len(checks) - len(shown)} without a score" if len(shown) < len(checks) else ""
-        names.append(f"{name.replace('-', ' ')} ({len(shown)}{without})")
+        names.append(f"{pictures.text(name.replace('-', ' '))} ({len(shown)}{without})")
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
@@ -110,10 +122,14 @@ def _legend(drawn: Sequence[CheckResult], marked: Sequence[CheckResult]) -> list
         if any(check.outcome is outcome for check in drawn):
             found.append(Patch(facecolor=f"{color}59", edgecolor=color, hatch=hatch, label=str(outcome)))
     if thresholds := {check.threshold for check in drawn}:
-        many = f"{len(thresholds)} thresholds" if len(thresholds) > 1 else "threshold"
+        many = f"{len(thresholds):,} thresholds" if len(thresholds) > 1 else "threshold"
         label = f"{many} {limits(drawn[0].higher_is_better, thresholds)}"
-        found.append(Line2D([], [], color="black", linestyle="--", label=label))
-    if noises := {check.noise for check in drawn if check.noise}:
+        style: dict[str, Any] = (
+            {"linestyle": "", "marker": "|"} if len(thresholds) > THRESHOLDS else {"linestyle": "--"}
+        )
+        found.append(Line2D([], [], color="black", label=label, **style))
+    noises = {check.noise for check in drawn if check.noise}
+    if noises and len(thresholds) <= THRESHOLDS:
         low, high = number(min(noises)), number(max(noises))
         found.append(Patch(facecolor=MUTED, alpha=0.15, label=f"noise ± {low if low == high else f'{low} to {high}'}"))
     if any(map(_let_through, marked)):
