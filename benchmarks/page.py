@@ -17,6 +17,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageEnhance
@@ -98,13 +99,26 @@ def rows(images: list[Path], checks: int, cases: int, chance: random.Random) -> 
     return found
 
 
-BASE = {
-    "candidate": None, "control": None, "metric_version": 1, "instruction": "Make the scarf red, and nothing else.",
-    "source_size": SIZE, "edited_size": SIZE, "scope": "unedit_area", "coords": ((100.0, 90.0, 300.0, 280.0),),
-    "parameters": {}, "expect": "pass", "reason": None, "detail": None, "quota": None, "repeats": (), "covered_by": None,
-    "baseline": None, "tolerance": None, "noise": None, "within_noise": False, "profile": "embedded", "fingerprint": "5f",
-    "device": "cpu", "versions": {}, "duration": 0.1, "remembered": False,
-}  # fmt: skip
+BASE: dict[str, Any] = dict.fromkeys(
+    ("candidate", "control", "reason", "detail", "quota", "covered_by", "baseline", "tolerance", "noise")
+) | {
+    "metric_version": 1,
+    "instruction": "Make the scarf red, and nothing else.",
+    "source_size": SIZE,
+    "edited_size": SIZE,
+    "scope": "unedit_area",
+    "coords": ((100.0, 90.0, 300.0, 280.0),),
+    "parameters": {},
+    "expect": "pass",
+    "repeats": (),
+    "within_noise": False,
+    "profile": "embedded",
+    "fingerprint": "5f",
+    "device": "cpu",
+    "versions": {},
+    "duration": 0.1,
+    "remembered": False,
+}
 
 
 def browse(path: Path) -> None:
@@ -154,7 +168,10 @@ def main() -> None:
         taken = time.perf_counter() - begun
         body = path.read_text("utf-8").split('id="image-0">', 1)[1].split("<", 1)[0]
         first = Image.open(io.BytesIO(base64.b64decode(body)))
-        print(f"{arguments.checks} checks of {cases} cases, {len(images)} images: {written.size / 1e6:.1f} MB in {taken:.1f} s")
+        print(
+            f"{arguments.checks} checks of {cases} cases, {len(images)} images: "
+            f"{written.size / 1e6:.1f} MB in {taken:.1f} s"
+        )
         print(f"thumbnails of {max(first.size)} pixels")
         browse(path)
 

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from pytest_editeval import __version__
-from pytest_editeval.commands import baseline, calibrate, catalogue, compare, gate, lint, noise, report
+from pytest_editeval.commands import baseline, calibrate, catalogue, compare, gate, lint, noise, plot, report
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.statuses import USAGE_ERROR
 
-COMMANDS = (report, gate, compare, baseline, calibrate, noise, lint, catalogue)
+COMMANDS = (report, gate, compare, baseline, calibrate, noise, lint, plot, catalogue)
 
 
 class _Parser(argparse.ArgumentParser):

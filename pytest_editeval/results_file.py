@@ -47,7 +47,8 @@ def run_names(paths: Iterable[str]) -> list[str]:
     """A short name for each file: without folder and ending, but the whole path where two would have the same."""
     paths = list(paths)
     counts = Counter(Path(path).stem for path in paths)
-    return [Path(path).stem if counts[Path(path).stem] == 1 else path for path in paths]
+    names = [Path(path).stem if counts[Path(path).stem] == 1 else path for path in paths]
+    return names if len({*names}) == len(names) else paths  # a stem may be another's path: `run.jsonl.csv`
 
 
 def write_results(path: Path, results: Sequence[CheckResult]) -> None:

@@ -114,6 +114,8 @@ def test_a_soft_failure_keeps_its_value_and_is_told_by_the_outcome(folder: Path)
 
 def test_files_of_the_same_name_are_known_by_their_path() -> None:
     assert run_names(["a/run.jsonl", "b/run.csv", "c/other.jsonl"]) == ["a/run.jsonl", "b/run.csv", "other"]
+    several = ["run.jsonl", "b/run.jsonl", "c/run.jsonl.csv"]
+    assert run_names(several) == several
 
 
 def test_mistakes_are_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

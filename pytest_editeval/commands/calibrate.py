@@ -55,15 +55,15 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from pytest_editeval.gating.calibration_groups import group_scores
     from pytest_editeval.gating.labels import read_labels
     from pytest_editeval.reports.calibration import calibration_lines
-    from pytest_editeval.reports.calibration_plots import check_plots_directory, write_plots
+    from pytest_editeval.reports.calibration_plots import write_plots
+    from pytest_editeval.reports.pictures import Pictures
     from pytest_editeval.results_file import read_runs
     from pytest_editeval.suites import find_case_files
 
     if arguments.write and not arguments.cases:
         raise EditEvalError("--write needs --cases: the case files to write the thresholds into")
     files = None if arguments.cases is None else find_case_files(arguments.cases)
-    if arguments.plots is not None:
-        check_plots_directory(arguments.plots)
+    pictures = None if arguments.plots is None else Pictures(arguments.plots, "--plots")
     labels = None if arguments.labels is None else read_labels(arguments.labels)
     groups = group_scores(
         read_runs(arguments.runs), labels, candidate=arguments.candidate, by_task=arguments.by == "task"
@@ -75,8 +75,8 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     edited = None if files is None else _edited(files, groups, proposals)
     print("\n".join(calibration_lines(groups, proposals, arguments.false_alarm)))
     print()
-    if arguments.plots is not None:
-        for path in write_plots(arguments.plots, groups, proposals):
+    if pictures is not None:
+        for path in write_plots(pictures, groups, proposals):
             print(f"wrote {display_path(path)}")
     if edited is None:
         print("no case files were named (--cases), so that nothing can be written")

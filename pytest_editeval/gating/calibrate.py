@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -61,29 +61,34 @@ class Proposal:
 def propose(group: Group, false_alarm: float, *, has_labels: bool) -> Proposal:
     """The threshold that rejects at most the share `false_alarm` of the good edits."""
     good, bad, higher = group.good, group.bad, group.higher_is_better
-    area = auc(good, bad, higher) if good and bad else None
-    interval = None if area is None else auc_interval(area, len(good), len(bad))
+    separated = separation(group)
     if has_labels and min(len(good), len(bad)) < FEWEST:
         reason = f"{len(good)} good and {len(bad)} bad edits: too few, it takes {FEWEST} of each"
-        return Proposal(group, area=area, area_interval=interval, reason=reason)
+        return replace(separated, reason=reason)
     if not good:
         return Proposal(group, reason="no scores")
     exact = strictest_threshold(good, false_alarm, higher)
     threshold = lenient(exact, higher)
     false_alarms = rejected(good, threshold, higher)
     assert false_alarms.share <= false_alarm, "a more lenient threshold rejects no more"  # noqa: S101
-    return Proposal(
-        group,
-        exact,
-        threshold,
+    return replace(
+        separated,
+        exact=exact,
+        threshold=threshold,
         extreme=1 / len(good) > false_alarm,
         false_alarms=false_alarms,
         caught=rejected(bad, threshold, higher) if has_labels else None,
-        area=area,
-        area_interval=interval,
         missed=sum(margin(score, threshold, higher) >= 0 for score in group.must_fail),
         quantile_interval=None if has_labels else quantile_interval(good, false_alarm, higher),
     )
+
+
+def separation(group: Group) -> Proposal:
+    """How well the metric tells good edits from bad ones, without a proposal."""
+    if not group.good or not group.bad:
+        return Proposal(group)
+    area = auc(group.good, group.bad, group.higher_is_better)
+    return Proposal(group, area=area, area_interval=auc_interval(area, len(group.good), len(group.bad)))
 
 
 def auc(good: Sequence[float], bad: Sequence[float], higher_is_better: bool) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pytest_editeval.gating.calibrate import Interval, Proposal, Rate
 from pytest_editeval.gating.calibration_groups import Group, Groups
@@ -47,28 +47,30 @@ def _head(groups: Groups) -> tuple[str, ...]:
 def _row(groups: Groups, proposal: Proposal) -> tuple[str, ...]:
     group = proposal.group
     names = (group.metric, group.task or "-") if groups.by_task else (group.metric,)
-    proposed = "-" if proposal.threshold is None else limit(group, proposal.threshold)
+    proposed = "-" if proposal.threshold is None else limit(group.higher_is_better, proposal.threshold)
     alarms = _rate(proposal.false_alarms)
     left_out = ", ".join(f"{reason}: {count}" for reason, count in sorted(group.left_out.items())) or "-"
     if groups.has_labels:
         area = _interval(proposal.area, proposal.area_interval, digits=3)
         catches = _rate(proposal.caught, with_interval=True)
         counts = str(len(group.good)), str(len(group.bad))
-        return *names, *counts, area, _now(group), proposed, alarms, catches, left_out
+        return *names, *counts, area, limits(group.higher_is_better, group.now), proposed, alarms, catches, left_out
     quantile = _interval(proposal.exact, proposal.quantile_interval)
-    return *names, str(len(group.good)), quantile, _now(group), proposed, alarms, left_out
+    return *names, str(len(group.good)), quantile, limits(group.higher_is_better, group.now), proposed, alarms, left_out
 
 
-def limit(group: Group, threshold: float) -> str:
+def limit(higher_is_better: bool, threshold: float) -> str:
     """A threshold with its direction: ``≤ 4.5``."""
-    return f"{'≥' if group.higher_is_better else '≤'} {number(threshold)}"
+    return f"{'≥' if higher_is_better else '≤'} {number(threshold)}"
 
 
-def _now(group: Group) -> str:
-    if not group.now:
+def limits(higher_is_better: bool, thresholds: Collection[float]) -> str:
+    """Thresholds with their direction: ``≤ 4.5``, ``≤ 3 to 5``, or a dash."""
+    if not thresholds:
         return "-"
-    low, high = min(group.now), max(group.now)
-    return limit(group, low) if low == high else f"{limit(group, low)} to {number(high)}"
+    low, high = min(thresholds), max(thresholds)
+    first = limit(higher_is_better, low)
+    return first if low == high else f"{first} to {number(high)}"
 
 
 def _interval(value: float | None, interval: Interval | None, digits: int = 4) -> str:
@@ -141,10 +143,12 @@ def histogram(proposal: Proposal, groups: Groups) -> list[str]:
 
 def _legend(proposal: Proposal, low: float, high: float, both: bool) -> str:
     group = proposal.group
-    words = [f"N now {_now(group)}"] if group.now else []
+    words = [f"N now {limits(group.higher_is_better, group.now)}"] if group.now else []
     if beyond := sum(not low <= threshold <= high for threshold in group.now):
         words.append(f"({beyond} beyond the ends)" if len(group.now) > 1 else "(beyond the ends)")
-    words += [f"P proposed {limit(group, proposal.threshold)}"] if proposal.threshold is not None else []
+    words += (
+        [f"P proposed {limit(group.higher_is_better, proposal.threshold)}"] if proposal.threshold is not None else []
+    )
     words += ["B both"] if both else []
     return "  ".join(words)
 

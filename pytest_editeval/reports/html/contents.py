@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from pytest_editeval.candidates import CONTROLS
 from pytest_editeval.escapes import visible
-from pytest_editeval.evidence import OBJECTS, patch_costs
+from pytest_editeval.evidence import OBJECTS, PATCHES, patch_costs
 from pytest_editeval.reports.html.pictures import Pictures
 from pytest_editeval.reports.html.tables import NO_TASK, in_order_of_trouble
 from pytest_editeval.reports.standing import missed_by
@@ -121,20 +121,19 @@ def _check(result: CheckResult, marks: Mapping[str, float], pictures: Pictures) 
 
 
 def _patches(result: CheckResult) -> dict[str, Any] | None:
-    """The patches, if they can be read: what they cover as parts of the image, and what each cost of the whole."""
+    """The patches as they are, if they can be read; what they cover as parts of the image."""
     costs = patch_costs(result.details)
     if costs is None or result.source_size is None:
         return None
     width, height = result.source_size
     x1, y1, x2, y2 = costs.area
     rows, columns = costs.compared.shape
-    shares = None if costs.shares is None else [round(float(share), 5) for share in costs.shares.reshape(-1)]
     return {
         "rows": rows,
         "columns": columns,
         "area": [x1 / width, y1 / height, x2 / width, y2 / height],
-        "compared": "".join("1" if one else "0" for one in costs.compared.reshape(-1)),
-        "shares": shares,
+        "compared": result.details[PATCHES]["compared"],
+        "shares": result.details[PATCHES].get("shares"),
     }
 
 
