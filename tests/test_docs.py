@@ -74,3 +74,40 @@ def test_the_examples_of_gates_are_read(name: str, tmp_path: Path) -> None:
 def test_links_between_documents_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text("utf-8")):
         assert (path.parent / target).exists(), target
+
+
+def blocks_of(name: str, *languages: str) -> list[str]:
+    return [
+        block for language, block in re.findall(r"```(\w*)\n(.*?)```", read(name), re.DOTALL) if language in languages
+    ]
+
+
+def test_the_recipes_for_ci_are_yaml_that_runs_pytest() -> None:
+    found = [yaml.safe_load(block) for block in blocks_of("docs/ci.md", "yaml")]
+    assert [sorted(map(str, recipe)) for recipe in found] == [["True", "jobs", "name"], ["jobs"], ["edits"]]
+    scripts = [step["run"] for recipe in found[:2] for step in recipe["jobs"]["edits"]["steps"] if "run" in step]
+    commands = [line for line in [*scripts, *found[2]["edits"]["script"]] if line.startswith("pytest")]
+    assert len(commands) == 3
+    assert all("\n" not in command.strip() for command in commands)
+
+
+def test_the_recipes_for_ci_use_options_that_exist(
+    pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = set(re.findall(r"--[a-z-]+", pytester.runpytest("--help").stdout.str()))
+    options |= {"--junitxml", "--editeval-report"}  # pytest's other spelling; the page is a part of its own
+    for block in blocks_of("docs/ci.md", "yaml", "groovy"):
+        assert set(re.findall(r"(?<=\s)--[a-z-]+", block)) <= options
+    (command,) = (block for block in blocks_of("docs/ci.md", "") if block.startswith("editeval gate"))
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["gate", "--help"])
+    assert set(re.findall(r"--[a-z-]+", command)) <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+
+
+def test_what_the_recipes_say_of_annotations_is_what_is_printed() -> None:
+    from pytest_editeval.reports.annotations import PER_LEVEL
+    from pytest_editeval.reports.markdown import LIMIT
+
+    assert f"at most {PER_LEVEL} of each" in read("docs/ci.md")
+    assert f"below {LIMIT // 1024} KiB" in read("docs/ci.md")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import isfinite
+from math import isnan
 from pathlib import Path
 
 from pytest_editeval.errors import LocatedError
@@ -101,7 +101,6 @@ def _mistake(mistake: LocatedError) -> str:
 
 
 def _failing(result: CheckResult) -> str:
-    missed = missed_by(result)
     return row(
         cell(_name(result)),
         cell(result.metric),
@@ -109,7 +108,7 @@ def _failing(result: CheckResult) -> str:
         if result.score is None or result.outcome is Outcome.SOFT_FAILURE
         else number(result.score, result.threshold),
         _bound(result),
-        number(missed) + (", within noise" if result.within_noise else "") if isfinite(missed) else _why(result),
+        _missed(result),
         cell(result.instruction.strip(), INSTRUCTION_LENGTH),
         _where(result),
     )
@@ -122,8 +121,10 @@ def _bound(result: CheckResult) -> str:
     return f"{'not ' if result.expect == 'fail' else ''}{sign} {number(result.threshold, result.score)}"
 
 
-def _why(result: CheckResult) -> str:
-    return cell(result.reason or "not a number")
+def _missed(result: CheckResult) -> str:
+    if result.margin is None or isnan(result.margin):
+        return cell(result.reason or "not a number")
+    return number(missed_by(result)) + (", within noise" if result.within_noise else "")
 
 
 def _detailed(result: CheckResult) -> str:
