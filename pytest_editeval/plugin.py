@@ -1,6 +1,6 @@
 """The pytest plugin: options, collection, distribution and session fixtures.
 
-Every pytest run of an environment loads this module, so it, `pytest_editeval.run` and `pytest_editeval.hooks` import
+Every pytest run of an environment loads this module, so it, `pytest_editeval.run`, `.hooks` and `.terminal` import
 the standard library and pytest only; everything else is imported inside functions, once an edit case, a setting or a
 fixture asks for it.
 """
@@ -24,6 +24,7 @@ from pytest_editeval.run import (
     SOFT_FAILURES,
     EditRun,
 )
+from pytest_editeval.terminal import TerminalHooks
 
 if TYPE_CHECKING:
     from pytest_editeval.making import EditModel
@@ -129,7 +130,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Check the settings, so that a mistake in them stops the run before anything is collected."""
     run = EditRun(config)
     config.stash[RUN] = run
-    config.pluginmanager.register(EditHooks(run), "editeval-hooks")
+    hooks = EditHooks(run)
+    config.pluginmanager.register(hooks, "editeval-hooks")
+    config.pluginmanager.register(TerminalHooks(hooks), "editeval-terminal")
     if config.getoption("dist", "no") != "no":
         _register_gates(config)  # xdist's controller collects nothing itself
 

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
-    {"errors", "results", "statuses"},
+    {"errors", "escapes", "results", "statuses"},
     {"case_schema", "cases", "check_rows", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
     | {"candidates", "controls", "derived", "suites", "threshold_edits", "whole_file", "yaml_edits"}
     | {"references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
@@ -18,7 +18,7 @@ LAYERS = [
     {"vision"},
     {"scoring", "gating"},
     {"plugin", "run", "hooks", "hookspecs", "gate_run", "gate_hooks", "arguments", "distribution", "collect", "item"}
-    | {"making", "selection", "progress", "cli", "commands", "reports"},
+    | {"making", "selection", "progress", "cli", "commands", "reports", "terminal"},
 ]
 HEAVY = {"torch", "torchvision", "transformers", "segment_anything"}
 PLUGIN_MAY_IMPORT = {
@@ -28,7 +28,9 @@ PLUGIN_MAY_IMPORT = {
     "pytest_editeval.progress",
     "pytest_editeval.device",
     "pytest_editeval.errors",
+    "pytest_editeval.escapes",
     "pytest_editeval.statuses",
+    "pytest_editeval.terminal",
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
@@ -91,7 +93,7 @@ def test_nothing_but_vision_imports_vision_at_the_top(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["plugin", "run", "hooks", "progress", "device", "errors", "statuses"],
+    ["plugin", "run", "hooks", "progress", "terminal", "device", "errors", "escapes", "statuses"],
 )
 def test_what_every_pytest_run_loads_is_light(name: str) -> None:
     import sys
