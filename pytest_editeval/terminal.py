@@ -47,9 +47,9 @@ class TerminalHooks:
         return category, letter, word + shown
 
     def _shows_reasons(self, report: Any, words: str, screen: Screen) -> bool:
-        """Whether pytest shows the reason by itself: not of what xdist's workers report, nor cut to where it says nothing.
+        """Whether pytest shows the reason itself, and enough of it: not of what xdist's workers report.
 
-        It cuts a reason to the room that is left, and leaves out one that has none: where the words fill the line, too.
+        It cuts a reason to the room that is left on the line, and leaves it out where the words have taken all.
         """
         from pytest_editeval.reports.layout import width
 

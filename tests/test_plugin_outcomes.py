@@ -18,7 +18,7 @@ def test_outcomes(project: Project, options: tuple[str, ...]) -> None:
     assert result.ret == 1
     result.stdout.fnmatch_lines_random(
         [
-            "editeval: profile tiny · device cpu · CLIP*",
+            "editeval: profile tiny · device cpu · CLIP *",
             "*a.edit.yaml::same::region_emd*PASSED*" if not options else "*PASSED*a.edit.yaml::same::region_emd*",
             "region_emd*↓*2/4*2*0*",
             "dinov3_structure_similarity*↑*1/2*0*1*",
@@ -34,7 +34,7 @@ def test_a_failing_check_explains_itself(project: Project) -> None:
     result = project.run("-k", "other and region_emd")
     result.stdout.fnmatch_lines(
         [
-            "editeval: profile tiny * device cpu * CLIP*",
+            "editeval: profile tiny * device cpu * CLIP *clip*",
             "*_ a.edit.yaml::other::region_emd _*",
             "  Replace everything.",
             "  region_emd = *   must be ≤ 0.001   (lower is better)   misses by *",
@@ -54,9 +54,7 @@ def test_a_control_that_is_not_caught_fails(project: Project) -> None:
     project.cases()
     result = project.run("-k", "toothless or caught")
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(
-        ["  region_emd = * does not catch this control (threshold ≤ 1e+09, lower is", "    better)"]
-    )
+    result.stdout.fnmatch_lines(["*region_emd = * does not catch this control (threshold ≤ 1e+09, lower is better)"])
 
 
 def test_a_soft_failure_is_xfailed_with_its_reason(project: Project) -> None:
@@ -168,9 +166,7 @@ def test_a_score_that_is_no_number_never_passes(project: Project) -> None:
 def test_checks_that_did_not_run_are_counted_and_named(project: Project) -> None:
     project.cases()
     result = project.run("-x", "-k", "other or caught")
-    result.stdout.fnmatch_lines(
-        ["not run: 2 of 3 checks: a.edit.yaml::other::emd,", "  a.edit.yaml::caught::region_emd"]
-    )
+    result.stdout.fnmatch_lines(["not run: 2 of 3 checks: a.edit.yaml::other::emd, a.edit.yaml::caught::region_emd"])
 
 
 def test_tb_line_is_a_line_per_failure(project: Project) -> None:

@@ -34,7 +34,7 @@ def gate_lines(results: Sequence[GateResult], screen: Screen, *, only_failing: b
 
 
 def _laid_out(rows: Sequence[Row], columns: int | None) -> Iterator[str]:
-    titles = [width(row.title) for row in rows if columns is None or width(row.title) <= columns // 2]
+    titles = [width(row.title) for row in rows if columns is None or width(row.title) <= columns * 2 // 5]
     title, value = max(titles, default=0), max((width(row.value) for row in rows), default=0)
     before = " " * (WORD + 2 + title + 2)
     for row in rows:
@@ -60,28 +60,27 @@ def gate_message(result: GateResult) -> str:
     if part is None:
         return visible(f"nothing to judge: {_title(result)}")
     more = sum(not other.passed for other in result.slices) - 1
-    facts = [fact for fact in _facts(result, part, None) if fact not in (part.reason, _bound(result, part))]
     found = part.reason or _decisive(result, part)
+    said = (part.reason, None if part.reason else " ".join(_bound(result, part) or ()))
+    facts = [fact for fact in _facts(result, part, None) if fact not in said]
     return visible(", ".join((found, *facts)) + (f"; {more} more failing" if more > 0 else "") + f"; {_title(result)}")
 
 
 def gate_status(result: GateResult) -> str | None:
     """What stands behind the verdict of `-v`: ``0.8613 ≤ 1.5`` where that passes, ``1.62 > 1.5`` where not, or why."""
     part = _worst(result)
-    if part is None or part.reason is not None or result.statistic is None:
-        return None if part is None else visible(part.reason or _decisive(result, part))
-    signs = ("≥", "<") if result.higher_is_better else ("≤", ">")
-    return (
-        f"{_bound(result, part) or _value(result, part)} {signs[not part.passed]} {_number(result, result.threshold)}"
-    )
+    if part is None or part.reason is not None:
+        return None if part is None else visible(part.reason or "")
+    return visible(_decisive(result, part, "≥≤" if part.passed else "<>"))
 
 
-def _decisive(result: GateResult, part: GateSlice) -> str:
-    """The number that decides, the value or its bound, and what it must be."""
+def _decisive(result: GateResult, part: GateSlice, signs: Sequence[str] = ("must be ≥", "must be ≤")) -> str:
+    """The number that decides, the value or its bound, and what it must be; `signs` if higher is better, and if not."""
     if result.statistic is None:
         return f"{_value(result, part)}, at most {number(result.threshold)} worse"
-    sign = "≥" if result.higher_is_better else "≤"
-    return f"{_bound(result, part) or _value(result, part)} must be {sign} {_number(result, result.threshold)}"
+    value, bound = _value(result, part), _bound(result, part)
+    must = f"{signs[not result.higher_is_better]} {_number(result, result.threshold)}"
+    return f"{value} {must}" if bound is None else f"{bound[1]} {must}, {bound[0]} of {value}"
 
 
 def gate_explanation(result: GateResult) -> str:
@@ -178,18 +177,19 @@ def _number(result: GateResult, value: float) -> str:
     return f"{100 * value:.3g} %" if result.statistic in RATES else number(value)
 
 
-def _bound(result: GateResult, part: GateSlice) -> str | None:
+def _bound(result: GateResult, part: GateSlice) -> tuple[str, str] | None:
+    """What the bound is called, and the bound itself: ``("95 % upper bound", "4.58")``."""
     if part.bound is None or result.confidence is None:
         return None
     side = "lower" if result.higher_is_better else "upper"
-    return f"{100 * result.confidence:g} % {side} bound {_number(result, part.bound)}"
+    return f"{100 * result.confidence:g} % {side} bound", _number(result, part.bound)
 
 
 def _facts(result: GateResult, part: GateSlice, tests: int | None) -> list[str]:
     """What stands beside the value; `tests` is the number of tests that the p-value is corrected over, if known."""
     facts = [part.label] if part.label else []
     if bound := _bound(result, part):
-        facts.append(bound)
+        facts.append(" ".join(bound))
     if part.interval is not None:
         facts.append(f"[{', '.join(map(number, part.interval))}]")
     if part.p_value is not None:

@@ -18,7 +18,7 @@ HEADINGS = ("metric", "", "pass", "fail", "soft", "error", "median", "better →
 NUMBERS = range(2, 7)
 SPARES = {"soft": Outcome.SOFT_FAILURE, "error": Outcome.ERROR}  # columns that are left out where they say nothing
 SOFT_FAILURES = "soft failures"
-LEAST_NAME, LEAST_WORST = 8, 20  # columns that a metric, and a score with its case, keep in a narrow terminal
+LEAST_NAME, LEAST_WORST = 8, 16  # columns that a metric, and a score with its case, keep in a narrow terminal
 WORDS = {Outcome.PASSED: "passed", Outcome.FAILED: "failed", Outcome.SOFT_FAILURE: "soft", Outcome.ERROR: "error"}
 
 
