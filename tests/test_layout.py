@@ -31,7 +31,8 @@ def test_what_a_terminal_obeys_is_spelled_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["Mach den Schal rot.", "شال را قرمز کن", "می\u200cخواهم", "👩\u200d🚒", "é", "C:\\new"]
+    "text",
+    ["Mach den Schal rot.", "شال را قرمز کن", "می\u200cخواهم", "👩\u200d🚒", "é", "C:\\new"],  # noqa: RUF001
 )
 def test_what_people_write_stays_as_it_is(text: str) -> None:
     assert visible(text) == text
