@@ -7,6 +7,7 @@ returns the exit status; what it needs is imported when it runs.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import NoReturn
 from pytest_editeval import __version__
 from pytest_editeval.commands import baseline, calibrate, catalogue, compare, gate, lint, noise, plot, report
 from pytest_editeval.errors import EditEvalError
+from pytest_editeval.escapes import visible
 from pytest_editeval.statuses import USAGE_ERROR
 
 COMMANDS = (report, gate, compare, baseline, calibrate, noise, lint, plot, catalogue)
@@ -35,13 +37,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for module in COMMANDS:
         module.add(commands)
     parsed = parser.parse_args(arguments)
+    _take_any_character()
     try:
         status: int = parsed.run(parsed)
         sys.stdout.flush()
     except EditEvalError as error:
-        print(f"editeval: {error}", file=sys.stderr)
+        print("\n".join(map(visible, f"editeval: {error}".split("\n"))), file=sys.stderr)
         return USAGE_ERROR
     except BrokenPipeError:  # the reader, `head` for instance, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         return 0
     return status
+
+
+def _take_any_character() -> None:
+    """An output in ASCII or Latin-1 gets `<=` for ≤, and never a traceback."""
+    from pytest_editeval.reports.layout import PLAIN
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=PLAIN)

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_editeval.escapes import visible
+
 
 class EditEvalError(Exception):
     """Base class: a mistake or a fault that is explained in one line."""
@@ -54,8 +56,8 @@ class LocatedError(EditEvalError):
         self.hint = hint
 
     def __str__(self) -> str:
-        line = f"{self.position}: {self.message}"
-        return f"{line}\n  {self.hint}" if self.hint else line
+        line = visible(f"{self.position}: {self.message}")
+        return f"{line}\n  {visible(self.hint)}" if self.hint else line
 
 
 class CaseError(LocatedError):

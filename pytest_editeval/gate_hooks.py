@@ -10,8 +10,10 @@ import pytest
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.hooks import EditHooks, explained
 from pytest_editeval.statuses import GATE_FAILED, NOTHING_SCORED
+from pytest_editeval.terminal import SILENT
 
 if TYPE_CHECKING:
+    from pytest_editeval.reports.layout import Screen
     from pytest_editeval.results import GateResult
 
 NOT_JUDGED = "gates: not judged"
@@ -74,12 +76,16 @@ class GateHooks:
             self.error = error
             session.testsfailed += 1
             return
+        if reporter := self.run.config.pluginmanager.get_plugin("terminalreporter"):
+            reporter.currentfspath = None  # the line of the last check says 100 % already
+            if self.run.config.get_verbosity() < 0:
+                reporter.write("\n")
         for gate in self.results:
             self._report(gate, session)
 
     def _report(self, gate: GateResult, session: pytest.Session) -> None:
         """What pytest is told of a test: start, three reports, end."""
-        from pytest_editeval.reports.gates import gate_explanation, gate_message, gate_properties
+        from pytest_editeval.reports.gates import gate_explanation, gate_message, gate_properties, gate_status
 
         hook = self.run.config.hook
         path, _, name = gate.node_id.partition("::")
@@ -98,6 +104,7 @@ class GateHooks:
                 when=when,
                 user_properties=gate_properties(gate),
             )
+            report.editeval_status = gate_status(gate)  # type: ignore[attr-defined]
             if report.failed:
                 report.longrepr = explained(self.run.config, gate_explanation(gate), gate_message(gate), gate.place)
                 self.checks.head_with_id(report)
@@ -131,21 +138,44 @@ class GateHooks:
         """The section "gates", or why there is none."""
         if self.run.is_worker or self.checks.is_dry_run() or not self.checks.has_checks:
             return
-        write = terminalreporter.write_line
-        if self.results:
-            from pytest_editeval.reports.gates import gate_lines
+        from pytest_editeval.reports.layout import Screen
 
-            terminalreporter.write_sep("─", "gates")
-            for line in gate_lines(self.results):
-                write(line, red=line.startswith(("FAIL", "release gate: FAILED")))
+        screen = Screen.of_writer(self.run.config.get_terminal_writer())
+
+        def write(line: str, **markup: bool) -> None:
+            for part in screen.wrapped(line):
+                terminalreporter.write_line(part, **markup)
+
         if self.error is not None:
             write(f"ERROR: {self.error}", red=True)
+        if self.run.config.getoption("no_summary", False):
+            return
+        self._write_gates(terminalreporter, screen)
         if self._left_out:
             write(f"gates whose checks were all deselected: {', '.join(self._left_out)}", yellow=True)
         if why := self.why_not():
             write(f"{NOT_JUDGED}: {why}", yellow=True)
         if not self.checks.anything_scored():
             write("nothing was scored: no check has a score, so this run says nothing", red=True)
+
+    def _write_gates(self, reporter: Any, screen: Screen) -> None:
+        """With `-q` the gates that fail, and the verdict; with `-qq` nothing where all pass."""
+        verbosity = self.run.config.get_verbosity()
+        all_pass = all(gate.passed for gate in self.results)
+        if not self.results or (all_pass and verbosity <= SILENT):
+            return
+        from pytest_editeval.reports.gates import VERDICT, WORD, gate_lines
+
+        if verbosity >= 0:
+            reporter.write_sep(screen.text("─"), "gates")
+        reporter.ensure_newline()
+        for line in gate_lines(self.results, screen, only_failing=verbosity < 0):
+            start, end = (len(VERDICT), len(line)) if line.startswith(VERDICT) else (0, WORD)
+            bad = line.startswith("FAIL", start)
+            good = line.startswith(("PASS", "passed"), start)
+            reporter.write(line[:start])
+            reporter.write(line[start:end], green=good, red=bad)
+            reporter.write(f"{line[end:]}\n")
 
     def why_not(self) -> str | None:
         """Why there are gates and no verdict on them."""

@@ -14,19 +14,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_editeval.errors import EditEvalError, display_path
+from pytest_editeval.escapes import visible
 from pytest_editeval.run import EditRun
-from pytest_editeval.statuses import EDITS_MADE, SCORES_COMPUTED
+from pytest_editeval.statuses import SCORES_COMPUTED
 
 if TYPE_CHECKING:
     from pytest_editeval.results import CheckResult
 
-NAMES_SHOWN = 10
 DRY_RUNS = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test", "cacheshow")
 
 
 @dataclass(frozen=True)
 class Headline:
-    """What pytest's short summary and JUnit show of a failure, and, after its place, `--tb=line`."""
+    """What pytest's short summary and JUnit show of a failure, and, after its place, `--tb=line`.
+
+    The short summary cuts it at the terminal's width: what matters comes first.
+    """
 
     message: str
     place: str = ""
@@ -48,13 +51,21 @@ class Explanation:
 
     def toterminal(self, writer: Any) -> None:
         """Print it, as pytest prints a traceback."""
-        if self.shown:
-            writer.line(self.text)
+        if not self.shown:
+            return
+        from pytest_editeval.reports.layout import Screen
+
+        screen = Screen.of_writer(writer)
+        for line in self.text.split("\n"):
+            for part in screen.wrapped(line):
+                writer.line(part)
 
 
 def explained(config: pytest.Config, text: str, message: str, place: str = "") -> Any:
     """What stands on a report in a traceback's place; `--tb=line` prints the headline after it by itself."""
-    return Explanation(text, Headline(message, place), shown=config.getoption("tbstyle", "auto") != "line")
+    text = "\n".join(map(visible, text.split("\n")))
+    headline = Headline(visible(message), visible(place))
+    return Explanation(text, headline, shown=config.getoption("tbstyle", "auto") != "line")
 
 
 class EditHooks:
@@ -62,14 +73,14 @@ class EditHooks:
 
     def __init__(self, run: EditRun) -> None:
         self.run = run
+        self.counts: Counter[str] = Counter()
+        self.notices: dict[str, None] = {}
+        self.mistakes = 0
+        self.results_error: str | None = None
         self._results: list[CheckResult] = []
-        self._counts: Counter[str] = Counter()
-        self._notices: dict[str, None] = {}
         self._failed: list[pytest.TestReport] = []
         self._checks: dict[str, None] = {}  # in the order of collection
-        self._mistakes = 0
         self._other_errors = 0
-        self._results_error: str | None = None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -79,7 +90,7 @@ class EditHooks:
         if not self.run.is_edit_node(report.nodeid):
             self._other_errors += 1
             return
-        self._mistakes += 1
+        self.mistakes += 1
         if not self.run.is_worker:
             text = str(report.longrepr)
             report.longrepr = explained(self.run.config, text, text.split("\n", 1)[0])
@@ -93,7 +104,7 @@ class EditHooks:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """A mistake in one edit case does not stop the others; any other collection error stops the run as ever."""
         self._note_checks([item.nodeid for item in session.items])
-        if self._mistakes and not self._other_errors:
+        if self.mistakes and not self._other_errors:
             session.config.option.continue_on_collection_errors = True
 
     @pytest.hookimpl(optionalhook=True)
@@ -110,8 +121,8 @@ class EditHooks:
     def pytest_testnodedown(self, node: Any) -> None:
         """What a worker did beside its checks; one that crashed says nothing."""
         counts, notices = getattr(node, "workeroutput", {}).get("editeval", ({}, ()))
-        self._counts.update(counts)
-        self._notices.update(dict.fromkeys(notices))
+        self.counts.update(counts)
+        self.notices.update(dict.fromkeys(notices))
 
     def _note_checks(self, nodeids: Sequence[str]) -> None:
         self._checks.update(dict.fromkeys(nodeid for nodeid in nodeids if self.run.is_edit_node(nodeid)))
@@ -127,12 +138,14 @@ class EditHooks:
 
     def _header(self) -> list[str]:
         from pytest_editeval.reports.header import header_lines
+        from pytest_editeval.reports.layout import Screen
 
         lines = header_lines(self.run.profile, self.run.device, self.run.ray)
         store = None if self.is_dry_run() else self.run.store
         if store is not None:
             lines.append(f"editeval: store {display_path(store.folder)} ({store.score_count()} scores)")
-        return lines
+        screen = Screen.of_writer(self.run.config.get_terminal_writer())
+        return [part for line in lines for part in screen.wrapped(line)]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -158,15 +171,16 @@ class EditHooks:
             self._repair_id(report)
         data = report.__dict__.pop("editeval_result", None)  # pytest keeps every report to the end of the run
         if data is not None:
-            from pytest_editeval.reports.text import headline
+            from pytest_editeval.reports.text import brief, status
             from pytest_editeval.results import CheckResult
 
             result = CheckResult.from_data(data)
+            report.editeval_status = status(result)  # type: ignore[attr-defined]
             self._results.append(result)
-            self._counts.update(getattr(report, "editeval_counts", {}))
+            self.counts.update(getattr(report, "editeval_counts", {}))
             if isinstance(report.longrepr, str):
-                place = f"{result.file}:{result.line}"
-                report.longrepr = explained(self.run.config, report.longrepr, headline(result), place)
+                place = f"{result.file}:{result.line}: {result.metric}"
+                report.longrepr = explained(self.run.config, report.longrepr, brief(result), place)
                 self.head_with_id(report)
         elif getattr(report, "editeval_explained", False):
             text = str(report.longrepr)
@@ -202,9 +216,9 @@ class EditHooks:
         if self.run.is_worker:
             self.run.config.workeroutput["editeval"] = (rest, notices)  # type: ignore[attr-defined]
             return
-        self._counts.update(rest)
-        self._notices.update(dict.fromkeys(notices))
-        if self._counts[SCORES_COMPUTED] and self.run.store is not None:
+        self.counts.update(rest)
+        self.notices.update(dict.fromkeys(notices))
+        if self.counts[SCORES_COMPUTED] and self.run.store is not None:
             self.run.store.prune()
         for report in self._failed:
             report.location = (*report.location[:2], report.nodeid)
@@ -215,7 +229,7 @@ class EditHooks:
                 write_results(self.run.results_path, self.in_order())
             except OSError as error:
                 # Raised here, it would take the summary and JUnit's file with it.
-                self._results_error = f"editeval: --editeval-results {self.run.results_path}: {error}"
+                self.results_error = f"editeval: --editeval-results {self.run.results_path}: {error}"
                 if session.exitstatus == pytest.ExitCode.OK:
                     session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if self._results:
@@ -227,32 +241,6 @@ class EditHooks:
                     for name, value in suite_properties(self._results).items():
                         add(name, value)
 
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """The table per metric, and the checks that were not scored, by name."""
-        if self.run.is_worker:
-            return
-        if self._results_error is not None:
-            terminalreporter.write_line(f"ERROR: {self._results_error}", red=True)
-        if not (self._results or self._checks) or self.is_dry_run():
-            return
-        from pytest_editeval.reports.summary import summary_lines
-
-        # The profile stands here too, because -q leaves the header out.
-        terminalreporter.write_sep("─", f"edit scores · profile {self.run.profile.name}")
-        if self._results:
-            for line in summary_lines(self._results, self._counts):
-                terminalreporter.write_line(line)
-            if made := self._counts[EDITS_MADE]:
-                terminalreporter.write_line(f"edits made in the run: {made}, in {display_path(self.run.maker.folder)}")
-            if self.run.cluster is not None:
-                terminalreporter.write_line(self.run.cluster.summary)
-        for line in self._notices:
-            terminalreporter.write_line(line, yellow=True)
-        for line in self._not_scored():
-            terminalreporter.write_line(line, yellow=True)
-        if self.run.results_path is not None and self._results_error is None:
-            terminalreporter.write_line(f"results: {self.run.results_path} ({len(self._results)} rows)")
-
     def in_order(self) -> list[CheckResult]:
         """The results as the checks were collected, whatever order xdist's workers finished in."""
         order = {nodeid: index for index, nodeid in enumerate(self._checks)}
@@ -263,9 +251,19 @@ class EditHooks:
         return any(self.run.config.getoption(name, None) for name in DRY_RUNS)
 
     @property
+    def check_count(self) -> int:
+        """How many checks of edit cases were selected."""
+        return len(self._checks)
+
+    @property
     def has_checks(self) -> bool:
         """Whether checks of edit cases were selected."""
         return bool(self._checks)
+
+    @property
+    def anything_ran(self) -> bool:
+        """Whether a check has ended."""
+        return bool(self._results)
 
     def anything_scored(self) -> bool:
         """Whether a check that is no control has a score."""
@@ -275,13 +273,3 @@ class EditHooks:
         """The selected checks that have no result."""
         known = {result.node_id for result in self._results}
         return [nodeid for nodeid in self._checks if nodeid not in known]
-
-    def _not_scored(self) -> list[str]:
-        lines = []
-        if self._mistakes:
-            lines.append(f"not collected: {self._mistakes} × a mistake in a case file (listed above as errors)")
-        missing = self.not_run()
-        if missing:
-            shown = ", ".join(missing[:NAMES_SHOWN]) + (" ..." if len(missing) > NAMES_SHOWN else "")
-            lines.append(f"not run: {len(missing)} of {len(self._checks)} checks: {shown}")
-        return lines

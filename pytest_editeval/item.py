@@ -16,10 +16,11 @@ from pytest_editeval.candidates import OF_THE_CASE, Edit, Variant
 from pytest_editeval.cases import CheckSpec, EditCase, ResolvedCheck
 from pytest_editeval.check_rows import Scored, of_deciding, shown, unscored, with_images, with_scores
 from pytest_editeval.errors import EditEvalError, ImageError
+from pytest_editeval.escapes import visible
 from pytest_editeval.locations import Location
 from pytest_editeval.registry import PIPES, get_metric
 from pytest_editeval.reports.junit import case_properties
-from pytest_editeval.reports.text import explanation, headline
+from pytest_editeval.reports.text import brief, explanation
 from pytest_editeval.results import CheckResult, Outcome
 from pytest_editeval.run import RUN
 from pytest_editeval.statuses import EDITS_MADE
@@ -135,13 +136,13 @@ class CheckItem(pytest.Function):
         if self.result.outcome is Outcome.SOFT_FAILURE:
             if run.soft_failures == "xfail":
                 # Does nothing under --runxfail, and the check fails below.
-                pytest.xfail(f"{self.result.reason}: {self.result.detail}")
+                pytest.xfail(brief(self.result))
             raise CheckFailedError(explanation(self.result))
         if self.result.outcome is Outcome.FAILED:
             if self.result.control is not None:
-                pytest.xfail(f"toothless threshold: {headline(self.result)}")
+                pytest.xfail(f"toothless threshold: {brief(self.result)}")
             if self.result.covered_by is not None:
-                pytest.xfail(f"covered by gate {self.result.covered_by}: {headline(self.result)}")
+                pytest.xfail(visible(f"{brief(self.result)} (covered by gate {self.result.covered_by})"))
             raise CheckFailedError(explanation(self.result))
 
     def _make(self, editeval: EditEval, request: pytest.FixtureRequest) -> None:

@@ -1,6 +1,6 @@
 """The pytest plugin: options, collection, distribution and session fixtures.
 
-Every pytest run of an environment loads this module, so it, `pytest_editeval.run` and `pytest_editeval.hooks` import
+Every pytest run of an environment loads this module, so it, `pytest_editeval.run`, `.hooks` and `.terminal` import
 the standard library and pytest only; everything else is imported inside functions, once an edit case, a setting or a
 fixture asks for it.
 """
@@ -25,6 +25,7 @@ from pytest_editeval.run import (
     SOFT_FAILURES,
     EditRun,
 )
+from pytest_editeval.terminal import TerminalHooks
 
 if TYPE_CHECKING:
     from pytest_editeval.making import EditModel
@@ -143,6 +144,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = run
     hooks = EditHooks(run)
     config.pluginmanager.register(hooks, "editeval-hooks")
+    config.pluginmanager.register(TerminalHooks(hooks), "editeval-terminal")
     if run.is_worker or run.annotates or run.markdown_path is not None:
         from pytest_editeval.ci_hooks import CIHooks
 

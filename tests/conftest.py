@@ -54,8 +54,9 @@ def picture(seed: int, width: int = 96, height: int = 96) -> Image.Image:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, models: Path) -> object:
-    """A folder with pictures and a profile of tiny checkpoints, for runs of pytest in it."""
+def project(pytester: pytest.Pytester, models: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    """A folder with pictures and a profile of tiny checkpoints, for runs of pytest in it, in a wide terminal."""
     from project import Project
 
+    monkeypatch.setenv("COLUMNS", "240")  # how lines are laid out in a narrow one is tested in test_terminal.py
     return Project(pytester, models)

@@ -28,6 +28,7 @@ from pytest_editeval.gating.calibrate import (
 from pytest_editeval.gating.calibration_groups import Group, group_scores
 from pytest_editeval.gating.labels import labelled, read_labels
 from pytest_editeval.reports.calibration import WIDTH, calibration_lines, histogram
+from pytest_editeval.reports.layout import Screen
 from pytest_editeval.results import CheckResult, Outcome, Reason, SoftFailure
 from pytest_editeval.results_file import write_results
 from scored import result
@@ -313,7 +314,9 @@ def test_a_histogram_has_every_score_and_fits(good: list[float], bad: list[float
 def test_notes_say_what_a_proposal_is_worth() -> None:
     rows = [result(case=f"c{index}", score=1.0 + index, scope=None if index else "edit_area") for index in range(3)]
     groups = group_scores({"run": [*rows, result(case="control", expect="fail", score=2.0)]})
-    text = "\n".join(calibration_lines(groups, [propose(groups.groups["emd", None], 0.05, has_labels=False)], 0.05))
+    text = "\n".join(
+        calibration_lines(groups, [propose(groups.groups["emd", None], 0.05, has_labels=False)], 0.05, Screen())
+    )
     assert "emd: 3 good scores are too few for that rate of false alarms: the worst of them is proposed" in text
     assert "emd: scores of different scopes are put together: edit_area, whole image" in text
     assert "emd: the proposal lets 1 of 1 edits through that are expected to fail" in text

@@ -16,8 +16,11 @@ from pytest_editeval.errors import LocatedError, Position
 from pytest_editeval.gate_rules import Gate
 from pytest_editeval.gating.evaluate import BUDGET_FROM_CHECKS, SOFT_FAILURE_BUDGET, judge_gates
 from pytest_editeval.reports.gates import gate_explanation, gate_lines, gate_message
+from pytest_editeval.reports.layout import Screen
 from pytest_editeval.results import CheckResult, GateResult, GateSlice, Outcome
 from results import result, scores
+
+WIDE = Screen()
 
 SOFT, ERROR = Outcome.SOFT_FAILURE, Outcome.ERROR
 
@@ -401,7 +404,7 @@ def test_any_results_have_a_verdict_that_can_be_printed(results: list[CheckResul
         assert "\n" not in gate_message(verdict)
         assert gate_explanation(verdict)
         json.dumps(verdict.to_data())
-    assert bool(gate_lines(found)) is bool(found)
+    assert bool(gate_lines(found, WIDE)) is bool(found)
 
 
 # --- reports -------------------------------------------------------------------------------------
@@ -411,7 +414,7 @@ def test_the_section_of_the_terminal_summary() -> None:
     results = [*scores(*[4.0] * 40, task="a"), *scores(*[6.0] * 10, task="b"), *[result(outcome=SOFT, task="b")] * 2]
     gates = [gate(), gate(by="task"), gate(metric=None, statistic="soft_failure_rate", threshold=0.05)]
     gates.append(gate(versus="baseline", no_worse_than=0.2))
-    lines = gate_lines(judge_gates(gates, results, "tiny"))
+    lines = gate_lines(judge_gates(gates, results, "tiny"), WIDE)
     assert lines == [
         "PASS  mean emd ≤ 5                      4.4     n=50   2 soft",
         "FAIL  mean emd ≤ 5 by task              6       task=b   n=10   2 soft   (1 other slice passes)",
@@ -419,36 +422,36 @@ def test_the_section_of_the_terminal_summary() -> None:
         "FAIL  emd no worse than baseline + 0.2  -       needs --editeval-baseline",
         "release gate: FAILED (2 of 4)",
     ]
-    assert gate_lines([]) == []
+    assert gate_lines([], WIDE) == []
 
 
 def test_a_comparison_in_words() -> None:
     results = scores(*(4.4 + step / 10 for step in range(12)), candidate="v2")
     rule = gate(versus="baseline", no_worse_than=0.2, confidence=0.95)
     found = judge(rule, results, baseline={check.key: 4.0 for check in results})
-    line, verdict = gate_lines([found])
+    line, verdict = gate_lines([found], WIDE)
     assert line.startswith("FAIL  emd no worse than baseline + 0.2 [v2]  +0.95  [")
     assert line.endswith("p<0.001   paired, n=12, Holm-corrected over 1")
     assert verdict == "release gate: FAILED (1 of 1)"
-    assert gate_message(found).startswith("emd no worse than baseline + 0.2 [v2]: +0.95, [")
+    assert gate_message(found).startswith("+0.95, at most 0.2 worse, [")
 
 
 def test_every_failing_slice_is_explained_and_ten_are_listed() -> None:
     results = [check for index in range(13) for check in scores(*[6.0 + index] * 8, task=f"t{index:02}")]
     found = judge(gate(by="task"), [*results, *scores(*[1.0] * 8, task="good")])
-    lines = gate_lines([found])
+    lines = gate_lines([found], WIDE)
     assert sum(line.startswith("FAIL") for line in lines) == 10
     assert lines[0].split() == ["FAIL", "mean", "emd", "≤", "5", "by", "task", "18", "task=t12", "n=8"]
     assert lines[-2].strip() == "... and 3 more   (1 other slice passes)"
     text = gate_explanation(found)
     assert all(f"task=t{index:02}" in text for index in range(13))
     assert text.splitlines()[-1] == "  a.edit.yaml:2:5"
-    assert gate_message(found) == "mean emd ≤ 5 by task: 18, task=t12, n=8; 12 more failing"
+    assert gate_message(found) == "18 must be ≤ 5, task=t12, n=8; 12 more failing; mean emd ≤ 5 by task"
 
 
 def test_bounds_and_passing_gates_in_words() -> None:
     found = judge(gate(confidence=0.95), scores(*[4.0] * 9))
-    assert gate_lines([found]) == ["PASS  mean emd ≤ 5  4  95 % upper bound 4   n=9", "release gate: passed (1)"]
+    assert gate_lines([found], WIDE) == ["PASS  mean emd ≤ 5  4  95 % upper bound 4   n=9", "release gate: passed (1)"]
 
 
 def test_a_control_that_was_not_run_is_no_gates_own() -> None:

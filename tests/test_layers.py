@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
-    {"errors", "results", "statuses"},
+    {"errors", "escapes", "results", "statuses"},
     {"case_schema", "cases", "check_rows", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
     | {"candidates", "controls", "derived", "evidence", "suites", "threshold_edits", "whole_file", "yaml_edits"}
     | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
@@ -21,6 +21,7 @@ LAYERS = [
         "plugin",
         "run",
         "hooks",
+        "terminal",
         "hookspecs",
         "gate_run",
         "gate_hooks",
@@ -41,7 +42,9 @@ PLUGIN_MAY_IMPORT = {
     "pytest_editeval.progress",
     "pytest_editeval.device",
     "pytest_editeval.errors",
+    "pytest_editeval.escapes",
     "pytest_editeval.statuses",
+    "pytest_editeval.terminal",
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
@@ -104,7 +107,7 @@ def test_nothing_but_vision_imports_vision_at_the_top(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["plugin", "run", "hooks", "progress", "device", "errors", "statuses"],
+    ["plugin", "run", "hooks", "progress", "terminal", "device", "errors", "escapes", "statuses"],
 )
 def test_what_every_pytest_run_loads_is_light(name: str) -> None:
     import sys

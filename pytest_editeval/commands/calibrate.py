@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,6 +57,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from pytest_editeval.gating.labels import read_labels
     from pytest_editeval.reports.calibration import calibration_lines
     from pytest_editeval.reports.calibration_plots import write_plots
+    from pytest_editeval.reports.layout import Screen
     from pytest_editeval.reports.pictures import Pictures
     from pytest_editeval.results_file import read_runs
     from pytest_editeval.suites import find_case_files
@@ -73,7 +75,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         propose(group, arguments.false_alarm, has_labels=groups.has_labels) for group in groups.groups.values()
     ]
     edited = None if files is None else _edited(files, groups, proposals)
-    print("\n".join(calibration_lines(groups, proposals, arguments.false_alarm)))
+    print("\n".join(calibration_lines(groups, proposals, arguments.false_alarm, Screen.of_stream(sys.stdout))))
     print()
     if pictures is not None:
         for path in write_plots(pictures, groups, proposals):

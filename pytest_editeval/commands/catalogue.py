@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 
@@ -24,11 +25,11 @@ def _schema(_: argparse.Namespace) -> int:
 
 def _metrics(_: argparse.Namespace) -> int:
     from pytest_editeval.registry import metrics
-    from pytest_editeval.reports.text import table
+    from pytest_editeval.reports.layout import Screen
 
     rows = [("metric", "better", "pipe", "scope", "measures")]
     for spec in metrics().values():
         better = "higher" if spec.higher_is_better else "lower"
         rows.append((spec.name, better, spec.pipe_name, spec.scope or "whole image", spec.summary))
-    print("\n".join(table(rows)))
+    print("\n".join(Screen.of_stream(sys.stdout).table(rows)))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,14 @@ def _compare(arguments: argparse.Namespace) -> int:
     from pytest_editeval.gating.baseline import check_alike
     from pytest_editeval.gating.compare import compare, read_side
     from pytest_editeval.reports.comparison import comparison_lines
+    from pytest_editeval.reports.layout import Screen
     from pytest_editeval.statuses import NOTHING_SCORED
 
     a, b = read_side(arguments.a, arguments.candidate_a), read_side(arguments.b, arguments.candidate_b)
     names = (a.name, b.name)
     alike = check_alike(a.baseline, b.baseline.profile, b.baseline.metrics, names, arguments.allow_mismatch)
     comparison = compare(a, b, arguments.tolerance)
-    print("\n".join([*alike, *comparison_lines(a, b, comparison)]))
+    print("\n".join([*alike, *comparison_lines(a, b, comparison, Screen.of_stream(sys.stdout))]))
     if not any(row.pairs for row in comparison.metrics):
         print("nothing to compare: no check has a score on both sides")
         return NOTHING_SCORED

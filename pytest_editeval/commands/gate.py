@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,7 @@ def _gate(arguments: argparse.Namespace) -> int:
 def _reported(suite: JudgedSuite, soft_failures: str) -> int:
     """Print the verdicts; returns the exit status."""
     from pytest_editeval.reports.gates import gate_lines
+    from pytest_editeval.reports.layout import Screen
     from pytest_editeval.reports.verdicts import count_line, failing, failing_lines, notice_lines
     from pytest_editeval.statuses import CHECKS_FAILED, GATE_FAILED, NOTHING_SCORED
 
@@ -85,7 +87,7 @@ def _reported(suite: JudgedSuite, soft_failures: str) -> int:
     stops = failing(checks.results, soft_failures)
     lines = [*failing_lines(stops, checks.missing), *notice_lines(checks)]
     if suite.gates:
-        lines += gate_lines(suite.gates)
+        lines += gate_lines(suite.gates, Screen.of_stream(sys.stdout))
     print("\n".join([*lines, count_line(checks, suite.gates)]))
     if stops or checks.missing:
         return CHECKS_FAILED

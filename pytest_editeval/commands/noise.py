@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ def _noise(args: argparse.Namespace) -> int:
     from pytest_editeval.config import load_profile
     from pytest_editeval.device import check_device
     from pytest_editeval.errors import EditEvalError, display_path
+    from pytest_editeval.escapes import visible
     from pytest_editeval.gating.noise import NoiseFloor, write_noise
     from pytest_editeval.suites import find_case_files, load_suite
 
@@ -49,11 +51,11 @@ def _noise(args: argparse.Namespace) -> int:
     if measured.metrics:
         print("\n".join(_table(measured.metrics)))
     for line in measured.notes:
-        print(line)
+        print(visible(line))
     if controls := len(suite.checks) - len(checks):
         print(f"controls (expect: fail), not measured: {controls}")
     if left_out:
-        print(f"left out: {len(left_out)}", *left_out, sep="\n  ")
+        print(f"left out: {len(left_out)}", *map(visible, left_out), sep="\n  ")
     if not measured.metrics:
         raise EditEvalError(f"no score could be measured: {len(suite.checks)} checks in the case files")
     if args.output is not None:
@@ -86,11 +88,12 @@ def _edits(checks: Sequence[SuiteCheck], candidate_text: str | None) -> tuple[li
 
 def _table(metrics: dict[str, MetricNoise]) -> list[str]:
     from pytest_editeval.commands.disturbed import DISTURBANCES
-    from pytest_editeval.reports.text import number, table
+    from pytest_editeval.reports.layout import Screen
+    from pytest_editeval.reports.text import number
 
     rows = [("metric", "checks", *DISTURBANCES, "noise")]
     for name, metric in metrics.items():
         values = [metric.disturbances[disturbance] for disturbance in DISTURBANCES]
         shown = ["-" if value is None else number(value) for value in values]
         rows.append((name, str(metric.checks), *shown, number(metric.noise)))
-    return table(rows, right=range(1, len(rows[0])))
+    return Screen.of_stream(sys.stdout).table(rows, right=range(1, len(rows[0])))

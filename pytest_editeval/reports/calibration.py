@@ -5,29 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
+from pytest_editeval.escapes import visible
 from pytest_editeval.gating.calibrate import Interval, Proposal, Rate
 from pytest_editeval.gating.calibration_groups import Group, Groups
-from pytest_editeval.reports.text import number, table
+from pytest_editeval.reports.layout import Screen
+from pytest_editeval.reports.sparkline import bars
+from pytest_editeval.reports.text import number
 
 WIDTH = 80
-_LEVELS = " ▁▂▃▄▅▆▇█"
 _MARGIN = 11  # of a histogram: two spaces, and a label
 _BINS = WIDTH - _MARGIN
 
 
-def calibration_lines(groups: Groups, proposals: Sequence[Proposal], false_alarm: float) -> list[str]:
+def calibration_lines(groups: Groups, proposals: Sequence[Proposal], false_alarm: float, screen: Screen) -> list[str]:
     """Everything there is to say of the proposals: the table, notes, a histogram for each."""
     kind = "labels" if groups.has_labels else "every scored edit taken as good"
     lines = [f"profile {groups.profile} · {kind} · false alarms at most {false_alarm:.3g}", ""]
     rows = [_head(groups), *(_row(groups, proposal) for proposal in proposals)]
     first = 2 if groups.by_task else 1
-    lines += table(rows, right=range(first, first + (2 if groups.has_labels else 1)))
+    lines += screen.table(rows, right=range(first, first + (2 if groups.has_labels else 1)), keep=first)
     notes = [f"{title(proposal.group, groups.by_task)}: {note}" for proposal in proposals for note in _notes(proposal)]
     lines += ["", *notes] if notes else []
     for proposal in proposals:
         if proposal.group.good or proposal.group.bad:
             lines += ["", *histogram(proposal, groups)]
-    return lines
+    return list(map(visible, lines))
 
 
 def title(group: Group, by_task: bool) -> str:
@@ -125,8 +127,7 @@ def histogram(proposal: Proposal, groups: Groups) -> list[str]:
     better = "higher is better" if group.higher_is_better else "lower is better"
     lines = [f"{title(group, groups.by_task)} ({better}; █ = {most} {'edit' if most == 1 else 'edits'})"]
     for name, counts in counted:
-        bars = "".join(_LEVELS[math.ceil(count / most * (len(_LEVELS) - 1))] for count in counts)
-        lines.append(f"  {name:<{_MARGIN - 2}}{bars}".rstrip())
+        lines.append(f"  {name:<{_MARGIN - 2}}{bars(counts, most)}".rstrip())
     axis = ["─"] * _BINS
     for threshold in sorted(group.now):
         if low <= threshold <= high:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pytest_editeval.escapes import visible
 from pytest_editeval.gating.accepting import Changes
 from pytest_editeval.gating.changes import Change
 from pytest_editeval.gating.compare import CONFIDENCE, Comparison, MetricRow, Side
 from pytest_editeval.gating.rows import Rows
 from pytest_editeval.gating.slices import FEWEST_SCORES
-from pytest_editeval.reports.text import named, number, table
+from pytest_editeval.reports.layout import Screen
+from pytest_editeval.reports.text import named, number
 
 SHOWN = 10
 SHOWN_OF_EXPECTED = 3  # of names that are no surprise
@@ -47,15 +49,15 @@ def change_lines(changes: Changes) -> list[str]:
     ):
         if keys:
             lines.append(f"{title}: {_counted(keys)}")
-    return [*lines, *left_out_lines(changes.left_out, "not accepted")]
+    return list(map(visible, (*lines, *left_out_lines(changes.left_out, "not accepted"))))
 
 
-def comparison_lines(a: Side, b: Side, comparison: Comparison) -> list[str]:
-    """What `editeval compare` prints after the mismatches."""
+def comparison_lines(a: Side, b: Side, comparison: Comparison, screen: Screen) -> list[str]:
+    """What `editeval compare` prints after the mismatches; its table fits the screen."""
     lines = [f"A  {a.name}", f"B  {b.name}"]
     if comparison.metrics:
         rows = [HEADINGS, *(_metric_row(row) for row in comparison.metrics)]
-        lines += ["", *table(rows, right=range(2, len(HEADINGS)))]
+        lines += ["", *screen.table(rows, right=range(2, len(HEADINGS)), keep=2)]
     lines += [*_changes("better", comparison.better), *_changes("worse", comparison.worse)]
     verdicts = [f"  {one.before} -> {one.after}: {one.key}" for one in comparison.verdicts]
     lines += _section(f"verdicts that changed: {len(verdicts):,}", verdicts)
@@ -70,7 +72,7 @@ def comparison_lines(a: Side, b: Side, comparison: Comparison) -> list[str]:
         lines.append(f"not a finite number, not compared: {_counted(comparison.not_finite)}")
     for side in (a, b):
         lines += left_out_lines(side.rows, f"left out of {side.name}") if side.rows else []
-    return lines
+    return list(map(visible, lines))
 
 
 def left_out_lines(rows: Rows, title: str) -> Iterator[str]:

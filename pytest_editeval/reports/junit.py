@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from pytest_editeval.digests import LIBRARIES
+from pytest_editeval.escapes import visible
 from pytest_editeval.results import CheckResult, Outcome
 
 PACKAGES = ("pytest-editeval", *LIBRARIES)
@@ -37,7 +38,7 @@ def case_properties(result: CheckResult) -> list[tuple[str, str]]:
         "fingerprint": result.fingerprint,
         **({} if result.outcome is Outcome.PASSED else {"source": result.source, "edited": result.edited or None}),
     }
-    return [(name, str(value)) for name, value in values.items() if value is not None]
+    return [(name, visible(str(value))) for name, value in values.items() if value is not None]
 
 
 def suite_properties(results: Sequence[CheckResult]) -> dict[str, str]:
@@ -53,4 +54,4 @@ def suite_properties(results: Sequence[CheckResult]) -> dict[str, str]:
 
 
 def _joined(results: Sequence[CheckResult], name: str) -> str:
-    return ", ".join(sorted({str(getattr(result, name)) for result in results}))
+    return visible(", ".join(sorted({str(getattr(result, name)) for result in results})))

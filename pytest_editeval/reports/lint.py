@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_editeval.escapes import visible
 from pytest_editeval.gating.lint import Finding, Linted, Rule
 from pytest_editeval.registry import get_metric
 from pytest_editeval.reports.text import number
@@ -13,17 +14,19 @@ def finding_line(finding: Finding) -> str:
     """``cases/a.edit.yaml:14:21: red_scarf region_emd: threshold ≤ 5 is passed by "destroyed" ...``."""
     if finding.rule is Rule.CASE_PASSED_BY_NOTHING_DONE:
         scores = ", ".join(f"{one.check.metric} {_beside(one, one.nothing_done.value)}" for one in finding.of)
-        return (
+        return visible(
             f'{finding.position}: {finding.case.id}: "nothing done" passes every threshold of the case ({scores}): '
             "no metric of it sees whether the edit was made"
         )
     (one,) = finding.of
-    return f"{finding.position}: {finding.case.id} {one.check.metric}: {_said(finding, one)}"
+    return visible(f"{finding.position}: {finding.case.id} {one.check.metric}: {_said(finding, one)}")
 
 
 def not_told(checks: Sequence[Linted]) -> list[str]:
     """A line for each check of which a control has no score, and why there is none."""
-    return [f"{one.check.label}: not told: {'; '.join(reasons)}" for one in checks if (reasons := _reasons(one))]
+    return [
+        visible(f"{one.check.label}: not told: {'; '.join(reasons)}") for one in checks if (reasons := _reasons(one))
+    ]
 
 
 def _reasons(one: Linted) -> list[str]:

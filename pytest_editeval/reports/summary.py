@@ -3,41 +3,115 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from pytest_editeval.candidates import DESTROYED
-from pytest_editeval.reports.text import number, table
+from pytest_editeval.reports.layout import Screen, abbreviated, shortened, table, width
+from pytest_editeval.reports.sparkline import sparkline
+from pytest_editeval.reports.text import named, number
 from pytest_editeval.results import CheckResult, Outcome
 from pytest_editeval.statuses import EDITS_MADE, FEATURES_REMEMBERED, SCORES_COMPUTED, SCORES_REMEMBERED
 
 NAMES_SHOWN = 5
-HEADINGS = ("metric", "", "checks", "pass", "fail", "soft", "error", "median", "worst (case)")
+HEADINGS = ("metric", "", "pass", "fail", "soft", "error", "median", "better →", "worst (case)")
+NUMBERS = range(2, 7)
+SPARES = {"soft": Outcome.SOFT_FAILURE, "error": Outcome.ERROR}  # columns that are left out where they say nothing
+SOFT_FAILURES = "soft failures"
+LEAST_NAME, LEAST_WORST = 8, 16  # columns that a metric, and a score with its case, keep in a narrow terminal
+WORDS = {Outcome.PASSED: "passed", Outcome.FAILED: "failed", Outcome.SOFT_FAILURE: "soft", Outcome.ERROR: "error"}
 
 
-def summary_lines(results: Sequence[CheckResult], counts: Mapping[str, int]) -> list[str]:
+def summary_lines(results: Sequence[CheckResult], counts: Mapping[str, int], screen: Screen) -> list[str]:
     """The section "edit scores", without its title. Controls are counted by themselves."""
     controls = [result for result in results if result.control is not None]
     results = [result for result in results if result.control is None]
-    lines = table([HEADINGS, *metric_rows(results)], right=range(2, len(HEADINGS) - 1))
-    reasons = Counter(result.reason for result in results if result.outcome is Outcome.SOFT_FAILURE)
-    if reasons:
-        counted = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
-        lines.append(f"soft failures: {counted}   (details: -rx)")
-    lines += _spreads(results)
-    lines += [line for line in (_covered(results), _baseline(results), _noise(results), _controls(controls)) if line]
-    if counts:
-        lines.append(_work(counts))
-    return lines
+    facts = (
+        soft_failures(results),
+        _covered(results),
+        _noise(results),
+        *_spreads(results),
+        _baseline(results),
+        _controls(controls),
+        _work(counts) if counts else None,
+    )
+    return [*_table(results, screen), *(line for fact in facts if fact for line in screen.wrapped(fact))]
+
+
+def total(results: Sequence[CheckResult], profile: str) -> str:
+    """A line for a quiet run: ``editeval: 67 checks (64 passed, 3 soft) · profile embedded``."""
+    checks = [result for result in results if result.control is None]
+    controls = f", {len(results) - len(checks):,} controls" if len(checks) < len(results) else ""
+    counted = ", ".join(in_words(checks))
+    return f"editeval: {len(checks):,} check{'' if len(checks) == 1 else 's'} ({counted}){controls} · profile {profile}"
+
+
+def in_words(results: Sequence[CheckResult]) -> Iterator[str]:
+    """How many checks ended how: ``62 passed``, ``3 failed (2 for a gate to decide)``."""
+    counts = Counter(result.outcome for result in results)
+    covered = sum(result.covered_by is not None for result in results)
+    for outcome, word in WORDS.items():
+        if counts[outcome] or outcome is Outcome.PASSED:
+            decided = f" ({covered:,} for a gate to decide)" if outcome is Outcome.FAILED and covered else ""
+            yield f"{counts[outcome]:,} {word}{decided}"
+
+
+def soft_failures(results: Sequence[CheckResult]) -> str | None:
+    """How many there are for each reason."""
+    soft = [result for result in results if result.outcome is Outcome.SOFT_FAILURE and result.control is None]
+    reasons = Counter(result.reason for result in soft)
+    counted = ", ".join(f"{count} × {reason}" for reason, count in reasons.most_common())
+    return f"{SOFT_FAILURES}: {counted} (details: -rx)" if soft else None
+
+
+def _table(results: Sequence[CheckResult], screen: Screen) -> list[str]:
+    groups = _by_metric(results)
+    rows = [[*map(screen.text, _row(name, group))] for name, group in groups.items()]
+    cases = [screen.text(bad.case) if (bad := _worst(group)) else "" for group in groups.values()]
+    found = {result.outcome for result in results}
+    left = [index for index, name in enumerate(HEADINGS) if SPARES.get(name) in (None, *found)]
+    rows = [[row[index] for index in left] for row in (list(map(screen.text, HEADINGS)), *rows)]
+    _fit(rows, [("metric", ""), *groups], ["", *cases], screen)
+    return table(rows, right=[place for place, index in enumerate(left) if index in NUMBERS])
 
 
 def metric_rows(results: Sequence[CheckResult]) -> list[tuple[str, ...]]:
     """A row of text per metric and candidate, under `HEADINGS`."""
-    by_metric: dict[str, list[CheckResult]] = {}
+    return [_row(name, group) for name, group in _by_metric(results).items()]
+
+
+def _by_metric(results: Sequence[CheckResult]) -> dict[tuple[str, str], list[CheckResult]]:
+    """By the metric, and the candidate in brackets."""
+    groups: dict[tuple[str, str], list[CheckResult]] = {}
     for result in results:
-        name = f"{result.metric}[{result.candidate}]" if result.candidate else result.metric
-        by_metric.setdefault(name, []).append(result)
-    return [_row(metric, group) for metric, group in sorted(by_metric.items())]
+        candidate = f"[{result.candidate}]" if result.candidate else ""
+        groups.setdefault((result.metric, candidate), []).append(result)
+    return dict(sorted(groups.items()))
+
+
+def _fit(rows: list[list[str]], names: Sequence[tuple[str, str]], cases: Sequence[str], screen: Screen) -> None:
+    """Shorten in place what is too wide for the screen: cases first, then metrics, unless two would be named alike."""
+    over = max(map(width, table(rows))) - screen.columns if screen.columns is not None else 0
+    if over <= 0:
+        return
+    name, worst = (max(width(row[column]) for row in rows) for column in (0, -1))
+    room = name + worst - over
+    worst = max(room - name, min(worst, LEAST_WORST))
+    name = max(min(name, room - worst), LEAST_NAME)
+    worst = max(room - name, LEAST_NAME)
+    short = [screen.text(_short(*one, name)) for one in names]
+    if len(set(short)) < len(short):
+        short = [row[0] for row in rows]
+    for row, metric, case in zip(rows, short, cases, strict=True):
+        row[0] = metric
+        if case:
+            score = row[-1].removesuffix(case)
+            row[-1] = screen.text(score + shortened(case, worst - width(score)))
+
+
+def _short(metric: str, candidate: str, columns: int) -> str:
+    room = columns - width(candidate)
+    return abbreviated(metric, room) + candidate if room >= LEAST_NAME else shortened(metric + candidate, columns)
 
 
 def _spreads(results: Sequence[CheckResult]) -> list[str]:
@@ -54,9 +128,9 @@ def _spreads(results: Sequence[CheckResult]) -> list[str]:
         scores = _scores(widest)
         low, high = min(scores.values()), max(scores.values())
         worst = (min if widest.higher_is_better else max)(scores, key=scores.__getitem__)
-        named = widest.node_id.split("::", 1)[1].rpartition("::")[0]
+        case = widest.node_id.split("::", 1)[1].rpartition("::")[0]
         lines.append(
-            f"spread over seeds, {metric}: median {middle} of {len(found)} checks; widest {named}: "
+            f"spread over seeds, {metric}: median {middle} of {len(found)} checks; widest {case}: "
             f"{number(low)} to {number(high)}, worst seed {worst}"
         )
     return lines
@@ -68,8 +142,8 @@ def _scores(result: CheckResult) -> dict[int, float]:
 
 def _covered(results: Sequence[CheckResult]) -> str | None:
     covered = Counter(result.covered_by for result in results if result.covered_by is not None)
-    named = ", ".join(f"{count} × {gate}" for gate, count in covered.most_common())
-    return f"below their threshold, which a gate decides: {named}" if covered else None
+    counted = ", ".join(f"{count} × {gate}" for gate, count in covered.most_common())
+    return f"below their threshold, which a gate decides: {counted}" if covered else None
 
 
 def _baseline(results: Sequence[CheckResult]) -> str | None:
@@ -85,9 +159,8 @@ def _baseline(results: Sequence[CheckResult]) -> str | None:
 
 def _noise(results: Sequence[CheckResult]) -> str | None:
     within = [result for result in results if result.within_noise]
-    named = ", ".join(result.node_id.split("::", 1)[1] for result in within[:NAMES_SHOWN])
-    more = " ..." if len(within) > NAMES_SHOWN else ""
-    return f"verdicts within noise: {len(within)} of {len(results)}: {named}{more}" if within else None
+    names = [result.node_id.split("::", 1)[1] for result in within]
+    return f"verdicts within noise: {len(within)} of {len(results)}: {named(names, NAMES_SHOWN)}" if within else None
 
 
 def _controls(controls: Sequence[CheckResult]) -> str | None:
@@ -95,10 +168,10 @@ def _controls(controls: Sequence[CheckResult]) -> str | None:
         return None
     soft = sum(result.outcome is Outcome.SOFT_FAILURE for result in controls)
     toothless = [result for result in controls if result.outcome is Outcome.FAILED]
-    named = ", ".join(result.key.split("::", 1)[1] for result in toothless[:NAMES_SHOWN])
-    found = f"{len(toothless)} thresholds are passed by {DESTROYED}: {named}" if toothless else "all thresholds hold"
+    names = named([result.key.split("::", 1)[1] for result in toothless], NAMES_SHOWN)
+    found = f"{len(toothless)} thresholds are passed by {DESTROYED}: {names}" if toothless else "all thresholds hold"
     untold = f", {soft} soft failures" if soft else ""
-    return f"controls: {len(controls) - soft} scored{untold}; {found}   (editeval lint)"
+    return f"controls: {len(controls) - soft} scored{untold}; {found} (editeval lint)"
 
 
 def _work(counts: Mapping[str, int]) -> str:
@@ -113,15 +186,30 @@ def _work(counts: Mapping[str, int]) -> str:
     return line
 
 
-def _row(metric: str, group: Sequence[CheckResult]) -> tuple[str, ...]:
+def _row(name: tuple[str, str], group: Sequence[CheckResult]) -> tuple[str, ...]:
     outcomes = Counter(result.outcome for result in group)
     higher = group[0].higher_is_better
-    # Controls are made to score badly: they would stand for the worst of every table.
-    scored = [result for result in group if result.margin is not None and result.expect == "pass"]
-    counts = [outcomes[outcome] for outcome in (Outcome.PASSED, Outcome.FAILED, Outcome.SOFT_FAILURE, Outcome.ERROR)]
-    middle, worst = "-", "-"
-    if scored:
-        middle = number(median(result.score for result in scored if result.score is not None))
-        bad = min(scored, key=lambda result: (result.score or 0.0) * (1 if higher else -1))
-        worst = f"{number(bad.score or 0.0)} {bad.case}"
-    return (metric, "↑" if higher else "↓", str(len(group)), *map(str, counts), middle, worst)
+    scores = [result.score for result in _scored(group) if result.score is not None]
+    thresholds = {result.threshold for result in _scored(group)}
+    shared = thresholds.pop() if len(thresholds) == 1 else None
+    counts = [outcomes[outcome] for outcome in (Outcome.FAILED, Outcome.SOFT_FAILURE, Outcome.ERROR)]
+    bad = _worst(group)
+    return (
+        "".join(name),
+        "↑" if higher else "↓",
+        f"{outcomes[Outcome.PASSED]}/{len(group)}",
+        *map(str, counts),
+        number(median(scores)) if scores else "-",
+        sparkline(scores, higher_is_better=higher, threshold=shared),
+        f"{number(bad.score or 0.0)} {bad.case}" if bad else "-",
+    )
+
+
+def _scored(group: Sequence[CheckResult]) -> list[CheckResult]:
+    """Controls are made to score badly: they would stand for the worst of every table."""
+    return [result for result in group if result.margin is not None and result.expect == "pass"]
+
+
+def _worst(group: Sequence[CheckResult]) -> CheckResult | None:
+    sign = 1 if group[0].higher_is_better else -1
+    return min(_scored(group), key=lambda result: sign * (result.score or 0.0), default=None)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_editeval.escapes import visible
 from pytest_editeval.results import CheckResult, Outcome, Repeat
+
+INSTRUCTION_SHOWN = 300  # characters of it
 
 
 def number(value: float, beside: float | None = None) -> str:
@@ -24,27 +27,99 @@ def named(names: Sequence[str], shown: int = 10) -> str:
     return ", ".join(names[:shown]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
+def beginning(text: str, shown: int = INSTRUCTION_SHOWN) -> str:
+    """A text in one line, or the beginning of a long one and how many characters there are more."""
+    text = text.strip()
+    rest = len(text) - shown
+    return visible(text[:shown]) + (f" … ({rest:,} more characters)" if rest > 0 else "")
+
+
 def headline(result: CheckResult) -> str:
-    """One line: the score, the threshold in the metric's direction, and by how much it misses."""
+    """One line: the metric and its score, the threshold in its direction, and by how much it misses."""
     if result.score is None or result.margin is None:
-        what = f"{result.reason}: {result.detail}" if result.reason else result.detail or str(result.outcome)
-        return f"{result.metric}: {what.splitlines()[0]}"
-    sign = "≥" if result.higher_is_better else "≤"
+        return f"{result.metric}: {_unscored(result)}"
     direction = "higher is better" if result.higher_is_better else "lower is better"
-    score, threshold = number(result.score, result.threshold), number(result.threshold, result.score)
+    score, threshold = _beside_each_other(result)
     if result.expect == "fail":
-        caught = "catches this control" if result.outcome is Outcome.PASSED else "does not catch this control"
-        return f"{result.metric} = {score} {caught} (threshold {sign} {threshold}, {direction})"
-    which = f" ({_nth_best(result.quota)} of {len(result.repeats)})" if result.quota and result.repeats else ""
-    if result.margin >= 0 and result.exceeds_tolerance and result.worsening is not None:
-        worse, allowed = number(result.worsening, result.tolerance), number(result.tolerance or 0.0, result.worsening)
-        before = number(result.baseline or 0.0, result.score)
-        return (
-            f"{result.metric} = {score}{which}   was {before}   ({direction})   worse by {worse}, tolerance {allowed}"
-        )
-    how = "misses" if result.margin < 0 else "clears"
-    by = number(abs(result.margin)) + (", within noise" if result.within_noise else "")
-    return f"{result.metric} = {score}{which}   must be {sign} {threshold}   ({direction})   {how} by {by}"
+        return f"{result.metric} = {score} {_caught(result)} (threshold {_sign(result)} {threshold}, {direction})"
+    if worse := _too_much_worse(result):
+        before, by = worse
+        return f"{result.metric} = {score}{_which(result)}   was {before}   ({direction})   {by}"
+    must = f"must be {_sign(result)} {threshold}"
+    return f"{result.metric} = {score}{_which(result)}   {must}   ({direction})   {_margin(result)}"
+
+
+def brief(result: CheckResult) -> str:
+    """The same behind the check's name, where a line may be cut: what decides comes first."""
+    if result.score is None or result.margin is None:
+        return _unscored(result)
+    score, threshold = _beside_each_other(result)
+    if result.expect == "fail":
+        return f"{score} {_caught(result)}, threshold {_sign(result)} {threshold}"
+    if worse := _too_much_worse(result):
+        before, by = worse
+        return f"{score}{_which(result)}, was {before}: {by}"
+    return f"{score}{_which(result)} must be {_sign(result)} {threshold}, {_margin(result)}"
+
+
+def comparison(result: CheckResult) -> str | None:
+    """How the score lies to what decides: ``3.12 ≤ 5`` where that passes, ``7.42 > 5`` where not; without one, none."""
+    if result.score is None or result.margin is None:
+        return None
+    score, threshold = _beside_each_other(result)
+    if worse := _too_much_worse(result):
+        return f"{score}, was {worse[0]}"
+    sign = _sign(result) if result.margin >= 0 else "<" if result.higher_is_better else ">"
+    return f"{score} {sign} {threshold}"
+
+
+def status(result: CheckResult) -> str | None:
+    """What stands behind the verdict of `-v`: ``3.12 ≤ 5``, or why there is no score."""
+    if result.outcome is Outcome.SOFT_FAILURE:
+        return result.reason
+    found = comparison(result)
+    if found is None:
+        return None
+    if result.expect == "fail":
+        return f"{'caught' if result.outcome is Outcome.PASSED else 'not caught'}: {found}"
+    return f"{found}, covered by gate" if result.covered_by is not None else found
+
+
+def _unscored(result: CheckResult) -> str:
+    what = f"{result.reason}: {result.detail}" if result.reason else result.detail or str(result.outcome)
+    return visible(what.splitlines()[0])
+
+
+def _sign(result: CheckResult) -> str:
+    return "≥" if result.higher_is_better else "≤"
+
+
+def _beside_each_other(result: CheckResult) -> tuple[str, str]:
+    """Score and threshold, in as many digits as it takes to tell them apart."""
+    score = result.score or 0.0
+    return number(score, result.threshold), number(result.threshold, score)
+
+
+def _caught(result: CheckResult) -> str:
+    return "catches this control" if result.outcome is Outcome.PASSED else "does not catch this control"
+
+
+def _which(result: CheckResult) -> str:
+    return f" ({_nth_best(result.quota)} of {len(result.repeats)})" if result.quota and result.repeats else ""
+
+
+def _margin(result: CheckResult) -> str:
+    margin = result.margin or 0.0
+    within = ", within noise" if result.within_noise else ""
+    return f"{'misses' if margin < 0 else 'clears'} by {number(abs(margin))}{within}"
+
+
+def _too_much_worse(result: CheckResult) -> tuple[str, str] | None:
+    """Of a check that the baseline decides: what it was, and by how much it is worse."""
+    if result.margin is None or result.margin < 0 or not result.exceeds_tolerance or result.worsening is None:
+        return None
+    worse, allowed = number(result.worsening, result.tolerance), number(result.tolerance or 0.0, result.worsening)
+    return number(result.baseline or 0.0, result.score), f"worse by {worse}, tolerance {allowed}"
 
 
 def _nth_best(rank: int) -> str:
@@ -61,7 +136,7 @@ def _versus_baseline(result: CheckResult) -> str:
 
 def explanation(result: CheckResult) -> str:
     """What a failing check prints: case and score, where the cost arose, both images, where it is written."""
-    lines = [result.instruction.strip(), headline(result), *_where(result), *_beside(result)]
+    lines = [beginning(result.instruction), headline(result), *_where(result), *_beside(result)]
     if result.expect == "fail":
         lines.append(
             "expect: fail marks an edit that this metric must catch; the threshold is too lenient, or the edit fine"
@@ -73,7 +148,7 @@ def explanation(result: CheckResult) -> str:
         lines.append(f"{name}  {path}" + (f"   {size[0]}×{size[1]}" if size else ""))
     candidate = f" · candidate {result.candidate}" if result.candidate else ""
     lines.append(f"{result.file}:{result.line}{candidate} · profile {result.profile} · device {result.device}")
-    return "\n".join(f"  {line}" for line in lines)
+    return "\n".join(f"  {visible(line)}" for line in lines)
 
 
 def _where(result: CheckResult) -> list[str]:
@@ -121,15 +196,3 @@ def _scope(scope: str | None, boxes: int) -> str:
 def _span(name: str, ends: Sequence[int]) -> str:
     first, last = ends
     return f"{name} {first}" if first == last else f"{name}s {first}-{last}"
-
-
-def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Rows of equal length as aligned lines; the columns named in `right` are aligned to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

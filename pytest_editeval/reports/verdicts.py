@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pytest_editeval.escapes import visible
 from pytest_editeval.gating.again import JudgedAgain, MissingCheck
+from pytest_editeval.reports.summary import in_words
 from pytest_editeval.reports.text import headline, named
 from pytest_editeval.results import CheckResult, GateResult, Outcome
 
@@ -20,9 +22,9 @@ def failing(results: Sequence[CheckResult], soft_failures: str) -> list[CheckRes
 def failing_lines(results: Sequence[CheckResult], missing: Sequence[MissingCheck]) -> Iterator[str]:
     """A line per failing check, with the place where it is written, then those that have no row."""
     for result in results:
-        yield f"{result.file}:{result.line}: {result.node_id.split('::')[1]}: {headline(result)}"
+        yield visible(f"{result.file}:{result.line}: {result.node_id.split('::')[1]}: {headline(result)}")
     for check in missing:
-        yield f"{check.position}: {'::'.join(check.node_id.split('::')[1:])} was not scored: run it"
+        yield visible(f"{check.position}: {'::'.join(check.node_id.split('::')[1:])} was not scored: run it")
 
 
 def notice_lines(judged: JudgedAgain) -> Iterator[str]:
@@ -33,24 +35,13 @@ def notice_lines(judged: JudgedAgain) -> Iterator[str]:
         ("tolerance without effect, no score in a baseline", judged.without_baseline),
     ):
         if rows:
-            yield f"{title}: {len(rows):,}: {named([row.node_id for row in rows])}"
+            yield visible(f"{title}: {len(rows):,}: {named([row.node_id for row in rows])}")
 
 
 def count_line(judged: JudgedAgain, gates: Sequence[GateResult]) -> str:
     """The last line."""
     checks = [result for result in judged.results if result.control is None]
-    covered = sum(result.covered_by is not None for result in checks)
-    parts = []
-    for outcome, words in (
-        (Outcome.PASSED, "passed"),
-        (Outcome.FAILED, "failed"),
-        (Outcome.SOFT_FAILURE, "soft"),
-        (Outcome.ERROR, "error"),
-    ):
-        count = sum(result.outcome is outcome for result in checks)
-        if count or outcome is Outcome.PASSED:
-            decided = f" ({covered:,} for a gate to decide)" if outcome is Outcome.FAILED and covered else ""
-            parts.append(f"{count:,} {words}{decided}")
+    parts = [*in_words(checks)]
     if judged.missing:
         parts.append(f"{len(judged.missing):,} not scored")
     if controls := len(judged.results) - len(checks):

@@ -1,0 +1,137 @@
+"""The hooks that print: the section "edit scores", and the score behind each verdict of `-v`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_editeval.errors import display_path
+from pytest_editeval.hooks import EditHooks, Explanation, Headline
+from pytest_editeval.statuses import EDITS_MADE
+
+if TYPE_CHECKING:
+    from pytest_editeval.reports.layout import Screen
+
+NAMES_SHOWN = 10
+QUIET, SILENT = -1, -2  # verbosity of -q and -qq
+STATUSES = {
+    "passed": ("passed", ".", "PASSED"),
+    "failed": ("failed", "F", "FAILED"),
+    "skipped": ("xfailed", "x", "XFAIL"),
+}
+
+
+class TerminalHooks:
+    """Prints what `EditHooks` gathers."""
+
+    def __init__(self, checks: EditHooks) -> None:
+        self.run = checks.run
+        self.checks = checks
+        self._ended = False
+
+    def pytest_sessionfinish(self) -> None:
+        """From here on pytest asks for the words of its short summary, which has the score anyway."""
+        self._ended = True
+
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:
+        """With `-v`, the score and what it is held against behind the verdict of a check or a gate."""
+        status = getattr(report, "editeval_status", None)
+        if status is None or self._ended or report.when != "call" or self.run.config.get_verbosity() <= 0:
+            return None
+        category, letter, word = STATUSES[report.outcome]
+        screen = self._screen()
+        shown = f" ({screen.text(status)})"
+        if category == "xfailed" and self._shows_reasons(report, word + shown, screen):
+            return None
+        return category, letter, word + shown
+
+    def _shows_reasons(self, report: Any, words: str, screen: Screen) -> bool:
+        """Whether pytest shows the reason itself, and enough of it: not of what xdist's workers report.
+
+        It cuts a reason to the room that is left on the line, and leaves it out where the words have taken all.
+        """
+        from pytest_editeval.reports.layout import width
+
+        room = (screen.columns or 0) - width(f"{report.nodeid} {words} [100%] ")
+        return not hasattr(report, "node") and (self.run.config.get_verbosity() > 1 or room >= len(" (...)"))
+
+    # After the section "FAILURES", before pytest's short summary.
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The table per metric, and the checks that were not scored, by name; with `-q` only what is wrong."""
+        if self.run.is_worker:
+            return
+        screen = self._screen()
+        self._make_encodable(terminalreporter, screen)
+        if self.checks.results_error is not None:
+            terminalreporter.write_line(screen.text(f"ERROR: {self.checks.results_error}"), red=True)
+        if not (self.checks.anything_ran or self.checks.has_checks) or self.checks.is_dry_run():
+            return
+        if self.run.config.getoption("no_summary", False):
+            return
+        if self.run.config.get_verbosity() < 0:
+            self._write_quietly(terminalreporter, screen)
+        else:
+            self._write_section(terminalreporter, screen)
+
+    def _screen(self) -> Screen:
+        from pytest_editeval.reports.layout import Screen
+
+        return Screen.of_writer(self.run.config.get_terminal_writer())
+
+    def _write_section(self, reporter: Any, screen: Screen) -> None:
+        from pytest_editeval.reports.summary import SOFT_FAILURES, summary_lines
+
+        results = self.checks.in_order()
+        reporter.write_sep(screen.text("─"), screen.text(f"edit scores · profile {self.run.profile.name}"))
+        for line in summary_lines(results, self.checks.counts, screen) if results else ():
+            reporter.write_line(line, yellow=line.startswith(SOFT_FAILURES))
+        notes = []
+        if made := self.checks.counts[EDITS_MADE]:
+            notes.append(f"edits made in the run: {made}, in {display_path(self.run.maker.folder)}")
+        if self.run.cluster is not None and results:
+            notes.append(self.run.cluster.summary)
+        self._write(reporter, screen, notes)
+        self._write(reporter, screen, self._trouble(), yellow=True)
+        if self.run.results_path is not None and self.checks.results_error is None:
+            self._write(reporter, screen, [f"results: {self.run.results_path} ({len(results)} rows)"])
+
+    def _write_quietly(self, reporter: Any, screen: Screen) -> None:
+        from pytest_editeval.reports.summary import soft_failures, total
+        from pytest_editeval.results import Outcome
+
+        results = self.checks.in_order()
+        soft = soft_failures(results)
+        trouble = [*([soft] if soft else []), *self._trouble()]
+        self._write(reporter, screen, trouble, yellow=True)
+        failed = any(result.outcome is not Outcome.PASSED and result.control is None for result in results)
+        if trouble or failed or self.run.config.get_verbosity() > SILENT:
+            self._write(reporter, screen, [total(results, self.run.profile.name)])
+
+    def _write(self, reporter: Any, screen: Screen, lines: list[str], **markup: bool) -> None:
+        for line in lines:
+            for part in screen.wrapped(line):
+                reporter.write_line(part, **markup)
+
+    def _make_encodable(self, reporter: Any, screen: Screen) -> None:
+        """What pytest's short summary shows of checks and gates: where a character is lacking, it escapes them all."""
+        if screen.encoding.lower().startswith("utf"):
+            return
+        for report in (report for reports in reporter.stats.values() for report in reports):
+            if isinstance(explained := getattr(report, "longrepr", None), Explanation):
+                headline = Headline(screen.text(explained.reprcrash.message), explained.reprcrash.place)
+                report.longrepr = replace(explained, reprcrash=headline)
+            if hasattr(report, "wasxfail"):
+                report.wasxfail = screen.text(report.wasxfail)
+
+    def _trouble(self) -> list[str]:
+        """What was noted in the run, and the checks that were not scored."""
+        return [*self.checks.notices, *self._not_scored()]
+
+    def _not_scored(self) -> Iterator[str]:
+        from pytest_editeval.reports.text import named
+
+        if mistakes := self.checks.mistakes:
+            yield f"not collected: {mistakes} × a mistake in a case file (listed above as errors)"
+        if missing := self.checks.not_run():
+            yield f"not run: {len(missing)} of {self.checks.check_count} checks: {named(missing, NAMES_SHOWN)}"
