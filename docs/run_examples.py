@@ -24,6 +24,9 @@ PROGRAMS = {
     "pytest": [sys.executable, "-m", "pytest"],
     "editeval": [sys.executable, "-c", "import sys; from pytest_editeval.cli import main; sys.exit(main())"],
 }
+CHANGES_OUTPUT = ("PYTEST_", "COV_", "CI", "BUILD_NUMBER", "GITHUB_", "FORCE_COLOR", "PY_COLORS")
+AS_SHOWN = {"COLUMNS": "80", "NO_COLOR": "1", "PYTHONUTF8": "1", "PYTHONPATH": str(ROOT)}
+AS_SHOWN |= {"PYTEST_ADDOPTS": "--editeval-device=cpu"}
 OF_THIS_MACHINE = ("platform ", "rootdir: ", "plugins: ", "cachedir: ", "configfile: ", "testpaths: ")
 
 
@@ -72,13 +75,14 @@ def _run_block(text: str, folder: Path) -> str:
 def _run(command: str, folder: Path) -> str:
     """What a command prints; lines that are about this machine are left out."""
     program, *arguments = shlex.split(command)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
-    environment |= {"COLUMNS": "80", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
-    environment |= {"PYTEST_ADDOPTS": "--editeval-device=cpu", "PYTHONDONTWRITEBYTECODE": "1"}
     ended = subprocess.run(
-        [*PROGRAMS[program], *arguments], cwd=folder, env=environment, capture_output=True, text=True
+        [*PROGRAMS[program], *arguments],
+        cwd=folder,
+        env={name: value for name, value in os.environ.items() if not name.startswith(CHANGES_OUTPUT)} | AS_SHOWN,
+        capture_output=True,
+        encoding="utf-8",
     )
-    if ended.stderr:
+    if not ended.stdout:
         raise SystemExit(f"{command}: {ended.stderr}")
     return "".join(line for line in ended.stdout.splitlines(keepends=True) if not line.startswith(OF_THIS_MACHINE))
 
