@@ -21,6 +21,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml"]
 exclude_patterns = ["_build"]
 
 myst_enable_extensions = ["dollarmath"]
+myst_fence_as_directive = ["math"]  # as the repository's pages have formulas
 myst_heading_anchors = 4  # links to headings as GitHub has them
 suppress_warnings = ["misc.highlighting_failure"]  # excerpts with "..." are no whole JSON or YAML files
 

@@ -43,7 +43,7 @@ def case_file() -> str:
         "# Keys of a case file",
         "Every key of `*.edit.yaml`, from the format's [JSON Schema](../cases.md#completion-in-an-editor); "
         "[Edit cases](../cases.md) explains them by example. Any other key is an error. `null` stands for "
-        "“not set”, so that a case can undo a default.",
+        "“not set”, so that a case can undo a default; as a `scope` it is the whole image.",
         "## The file",
         _keys(schema),
         "## A case",
@@ -59,7 +59,7 @@ def case_file() -> str:
 def _keys(part: Mapping[str, Any]) -> str:
     required = part.get("required", ())
     rows = []
-    for key, value in part["properties"].items():
+    for key, value in sorted(part["properties"].items(), key=lambda item: item[0] not in required):
         needed = " (required)" if key in required else ""
         rows.append((f"`{key}`{needed}", _allowed(value), _text(value.get("description", ""))))
     return _table(("key", "value", "meaning"), rows)
@@ -70,7 +70,8 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         heading = HEADINGS.get(name, "A case")
-        return f"[{heading[0].lower()}{heading[1:]}](#{heading.lower().replace(' ', '-')})"
+        without = " without `id`" if name == "Defaults" else ""
+        return f"[{heading[0].lower()}{heading[1:]}](#{heading.lower().replace(' ', '-')}){without}"
     if options := schema.get("anyOf") or schema.get("oneOf"):
         return " or ".join(_allowed(option) for option in options if option.get("type") != "null")
     if "enum" in schema:
@@ -79,7 +80,7 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     if kind == "array":
         if "prefixItems" in schema:
             return SHAPES[schema["minItems"]]
-        return f"list of {_allowed(schema['items'])}"
+        return f"list{' of' if 'type' in schema['items'] else ', each'} {_allowed(schema['items'])}"
     if kind == "object":
         return f"mapping to {_allowed(schema['additionalProperties'])}"
     words = {"string": "text", "number": "number", "integer": "whole number", "boolean": "true, false"}[kind]

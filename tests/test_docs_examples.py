@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -91,14 +92,15 @@ def commands() -> Iterator[object]:
         for block in blocks(path.read_text("utf-8")):
             if block.language not in ("", "console", "bash", "sh", "yaml"):
                 continue
-            for line in block.text.splitlines():
+            for line in block.text.replace("\\\n", " ").splitlines():
                 if found := re.match(r"\s*(?:\$ |- run: |run: )?(?:[A-Z_]+=\S* )*((?:pytest|editeval) .*)", line):
                     yield pytest.param(found[1], id=f"{path.name}-{found[1]}")
 
 
 @pytest.mark.parametrize("command", list(commands()))
 def test_a_command_has_options_that_exist(command: str, pytester: pytest.Pytester) -> None:
-    program, *arguments = shlex.split(command, comments=True)
+    words = shlex.split(command, comments=True)
+    program, *arguments = takewhile(lambda word: word not in ("|", "||", "&&", ";", ">", ">>"), words)
     if program == "pytest":
         pytester.parseconfig(*arguments)
         return

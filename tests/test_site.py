@@ -64,8 +64,8 @@ def test_every_page_is_on_the_site_and_formulas_are_drawn(site: Path) -> None:
         if "_build" not in page.parts:
             assert (site / page.relative_to(DOCS)).with_suffix(".html").is_file(), page.name
     metrics = (site / "metrics.html").read_text("utf-8")
-    assert metrics.count("<math") >= (DOCS / "metrics.md").read_text("utf-8").count("$$") // 2 > 3
-    assert "$$" not in metrics
+    assert metrics.count('<div class="formula"><math') == (DOCS / "metrics.md").read_text("utf-8").count("```math") > 3
+    assert "\\frac" not in metrics
 
 
 @pytest.mark.parametrize("page", make_reference.PAGES)
