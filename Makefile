@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases lint-cases test lint types check bench bench-large gate-simulation clean
+.PHONY: help cases lint-cases test lint types docs reference pictures check bench bench-large gate-simulation clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -34,7 +34,17 @@ lint: $(STAMP)  ## Check style and formatting
 types: $(STAMP)  ## Check types strictly
 	$(BIN)/mypy
 
-check: lint types test cases lint-cases  ## Everything that .ci/run runs
+docs: $(STAMP)  ## Build the documentation in docs/_build/html (no network; a warning is an error)
+	$(BIN)/python -m sphinx -W --keep-going -n -q docs docs/_build/html
+
+reference: $(STAMP)  ## Write the pages and outputs of docs/ that follow from the code
+	$(BIN)/python docs/make_reference.py
+	$(BIN)/python docs/run_examples.py
+
+pictures: $(STAMP)  ## Draw docs/pictures from the repository's cases
+	$(BIN)/python docs/make_pictures.py
+
+check: lint types test cases lint-cases docs  ## Everything that .ci/run runs
 
 bench: $(STAMP)  ## Speed and memory as ratios (DEVICE=cuda for a GPU); the last figures are in benchmarks/results.md
 	$(BIN)/python benchmarks/startup.py
@@ -51,4 +61,4 @@ gate-simulation: $(STAMP)  ## How often a comparing gate alarms in vain, and how
 	$(BIN)/python benchmarks/gate_simulation.py $(ARGS)
 
 clean:  ## Remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build

@@ -16,6 +16,13 @@ def visible(text: str) -> str:
     return _OBEYED.sub(lambda found: spelled_out(found[0]), text)
 
 
+def cut(text: str, length: int) -> str:
+    """The visible text, cut to `length` characters with an ellipsis at the end."""
+    # Cut before, because an escape is longer than what it stands for and should not be cut itself.
+    shown = visible(text[:length])
+    return shown if len(shown) <= length and len(text) <= length else shown[: length - 1] + "…"
+
+
 def spelled_out(text: str) -> str:
     r"""Text as Python's escapes where it is not ASCII or not printable: ``\u2265``."""
     return text.encode("unicode-escape").decode("ascii")

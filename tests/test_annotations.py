@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import rows
 from project import CASES, Project
 from pytest_editeval.errors import LocatedError, Position
+from pytest_editeval.escapes import cut, visible
 from pytest_editeval.reports.annotations import MESSAGE_LENGTH, PER_LEVEL, annotation_lines
 from pytest_editeval.reports.standing import missed_by, standing, worst_first
-from pytest_editeval.reports.visible import shortened, visible
 from pytest_editeval.results import CheckResult, GateResult, GateSlice, Outcome
 
 PLAIN_AND_XDIST = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
@@ -164,8 +164,8 @@ def test_any_text_is_one_line_that_the_runner_reads_back(instruction: str, name:
     (line,) = lines_of(failing(instruction=instruction, candidate=name, edited="", source=""))
     assert not re.search(r"[\r\n\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", line)
     _, properties, message = parsed(line)
-    assert properties["title"] == shortened(f"red_scarf[{name}] region_emd", 255)
-    assert message.split("\n")[1] == visible(shortened(instruction.strip(), 300))
+    assert properties["title"] == cut(f"red_scarf[{name}] region_emd", 255)
+    assert message.split("\n")[1] == visible(cut(instruction.strip(), 300))
 
 
 def test_an_instruction_of_ten_thousand_characters_is_shortened() -> None:
@@ -176,7 +176,7 @@ def test_an_instruction_of_ten_thousand_characters_is_shortened() -> None:
 
 @given(st.text(), st.integers(2, 50))
 def test_visible_text_is_cut_to_its_length_and_says_so(text: str, length: int) -> None:
-    shown = shortened(text, length)
+    shown = cut(text, length)
     assert len(shown) <= length
     assert shown == visible(text) or shown.endswith("…")
     assert visible(shown) == shown

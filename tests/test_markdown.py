@@ -16,9 +16,9 @@ import rows
 from project import CASES, Project
 from pytest_editeval.cli import main
 from pytest_editeval.errors import LocatedError, Position
+from pytest_editeval.escapes import cut, visible
 from pytest_editeval.reports.markdown import INSTRUCTION_LENGTH, LIMIT, RunNotes, markdown
 from pytest_editeval.reports.markdown_tables import cell, code
-from pytest_editeval.reports.visible import shortened, visible
 from pytest_editeval.results import CheckResult, GateResult, GateSlice, Outcome
 from pytest_editeval.results_file import write_results
 
@@ -189,12 +189,12 @@ def test_hostile_text_is_text_everywhere(text: str) -> None:
     written = markdown(results, [a_gate(rule=text, label=text, reason=text)], notes)
     found = tables(written)
     written.encode()
-    assert found["Gates"][1][1] == shortened(text, 200)
+    assert found["Gates"][1][1] == cut(text, 200)
     row = found["Failing checks, worst first"][1]
-    assert row[0] == shortened(f"{text}[{text}]", 200)
-    assert row[5] == shortened(text.strip(), INSTRUCTION_LENGTH)
-    assert row[6] == shortened(f"{text}:14", 200)
-    assert found["Not run"][1] == [shortened(text, 200)]
+    assert row[0] == cut(f"{text}[{text}]", 200)
+    assert row[5] == cut(text.strip(), INSTRUCTION_LENGTH)
+    assert row[6] == cut(f"{text}:14", 200)
+    assert found["Not run"][1] == [cut(text, 200)]
 
 
 @settings(max_examples=300)

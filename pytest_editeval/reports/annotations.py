@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_editeval.errors import LocatedError
+from pytest_editeval.escapes import cut, visible
 from pytest_editeval.reports.gates import gate_message, gate_title
 from pytest_editeval.reports.places import below
 from pytest_editeval.reports.standing import Standing
 from pytest_editeval.reports.text import headline
-from pytest_editeval.reports.visible import shortened, visible
 from pytest_editeval.results import CheckResult, GateResult
 
 PER_LEVEL = 10
@@ -84,7 +84,7 @@ def _commands(
         properties: dict[str, str | int | None] = {
             "file": None if annotation.file is None else _from_root(annotation.file, workspace),
             "line": annotation.line,
-            "title": shortened(annotation.title, TITLE_LENGTH),
+            "title": cut(annotation.title, TITLE_LENGTH),
         }
         yield _command(level, properties, annotation.message)
     if rest := found[len(shown) :]:
@@ -109,7 +109,7 @@ def _of_check(result: CheckResult, kind: str) -> _Annotation:
     }
     lines = [
         said.get(kind, "") + " ".join(headline(result).split("   ")),
-        shortened(result.instruction.strip(), INSTRUCTION_LENGTH),
+        cut(result.instruction.strip(), INSTRUCTION_LENGTH),
         f"source {result.source}, edited {result.edited}",
     ]
     title = f"{result.case}{candidate} {result.metric}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_editeval.reports.visible import shortened
+from pytest_editeval.escapes import cut
 
 CELL_LENGTH = 200
 
@@ -35,7 +35,7 @@ def row(*cells: str) -> str:
 
 def code(text: str, length: int = CELL_LENGTH) -> str:
     """Text of users as a code span, in which nothing means anything: no HTML, link, mention or emphasis."""
-    shown = shortened(text, length)
+    shown = cut(text, length)
     if not shown:
         return ""
     runs = {len(run) for run in re.findall("`+", shown)}
