@@ -91,7 +91,7 @@ def test_gates_and_mistakes_are_errors_where_they_are_written() -> None:
         parsed(line) for line in annotation_lines(standing(()), [a_gate(), a_gate(passed=True)], [mistake])
     )
     assert first[1] == {"file": "cases/a.edit.yaml", "line": "30", "title": "gate: mean emd ≤ 5 [v2]"}
-    assert first[2] == "mean emd ≤ 5 [v2]: 7, task=a, n=12"
+    assert first[2] == "7 must be ≤ 5, task=a, n=12; mean emd ≤ 5 [v2]"
     assert second[1]["file"].endswith("cases/b,c:d.edit.yaml")
     assert second[2] == "unknown metric 'emdd'\nknown: emd"
 

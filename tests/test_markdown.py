@@ -111,7 +111,7 @@ def test_a_summary_says_what_failed_and_where() -> None:
     assert found["Soft failures"][1] == ["no-patch-selected", "1", "speck region_emd"]
     assert found["Mistakes"][1] == ["/x/b.edit.yaml:7:3", "unknown metric 'emdd' (known: emd)"]
     assert found["Not run"][1] == ["a.edit.yaml::late::emd"]
-    assert found["Metrics"][1][:7] == ["region_emd", "↓", "3", "1", "0", "1", "1"]
+    assert found["Metrics"][1][:6] == ["region_emd", "↓", "1/3", "1", "1", "1"]
     assert text.splitlines()[-5:] == [
         *("- profile: `tiny`", "- device: `cpu`", "- versions: `pytest-editeval 0.1.0`"),
         *("- report: `report.html`", "- results: `run.jsonl`"),
@@ -121,12 +121,12 @@ def test_a_summary_says_what_failed_and_where() -> None:
 @pytest.mark.parametrize(
     ("results", "notes", "sentence"),
     [
-        ([], RunNotes(), "No checks were run."),
-        ([rows.result()], RunNotes(), "**Passed**: 1 of 1 checks."),
+        ([], RunNotes(), "**Nothing to judge**: no checks were run."),
+        ([rows.result()], RunNotes(), "**Passed**: 1 of 1 checks passed."),
         (
             [rows.result(), failing(outcome=Outcome.SOFT_FAILURE), failing(covered_by="g")],
             RunNotes(),
-            "**Passed**: 1 of 3 checks, 1 soft failures, 1 left to gates.",
+            "**Passed**: 1 of 3 checks passed; 1 soft failure; 1 left to a gate.",
         ),
         (
             [rows.result(), failing(outcome=Outcome.SOFT_FAILURE)],
@@ -141,7 +141,7 @@ def test_a_summary_says_what_failed_and_where() -> None:
         (
             [rows.result(), rows.result(control="destroyed", expect="fail", score=9.0)],
             RunNotes(),
-            "**Passed**: 1 of 1 checks.",
+            "**Passed**: 1 of 1 checks passed.",
         ),
     ],
 )
@@ -317,7 +317,7 @@ def test_on_github_the_summary_of_the_step_is_added_to(
     edits.one("region_emd: 1.0e+9")
     edits.run(*options).assert_outcomes(passed=1)
     text = step.read_text("utf-8")
-    assert text.startswith("# From an earlier command\n## Edit scores\n\n**Passed**: 1 of 1 checks.\n")
+    assert text.startswith("# From an earlier command\n## Edit scores\n\n**Passed**: 1 of 1 checks passed.\n")
     edits.run("--editeval-annotations=off", *options)
     edits.run("--collect-only")
     assert step.read_text("utf-8") == text

@@ -76,10 +76,10 @@ def verdict(results: Sequence[CheckResult], gates: Sequence[GateResult], notes: 
         return RunVerdict(None, (Fact("no checks were run"),))
     passed = sum(result.control is None and result.outcome is Outcome.PASSED for result in results)
     also = (
-        (len(checks.soft), "soft failures"),
-        (len(checks.covered), "left to gates"),
-        (len(checks.toothless), "toothless thresholds"),
-        (len(gates), "gates passed"),
+        (len(checks.soft), "soft failure", "soft failures"),
+        (len(checks.covered), "left to a gate", "left to gates"),
+        (len(checks.toothless), "toothless threshold", "toothless thresholds"),
+        (len(gates), "gate passed", "gates passed"),
     )
-    rest = (Fact(f"{count:,} {what}") for count, what in also if count)
+    rest = (Fact(f"{count:,} {one if count == 1 else many}") for count, one, many in also if count)
     return RunVerdict(True, (Fact(f"{passed:,} of {judged:,} checks passed"), *rest))

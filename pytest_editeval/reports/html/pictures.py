@@ -17,7 +17,6 @@ from PIL import Image
 from pytest_editeval.errors import EditEvalError, ImageError
 from pytest_editeval.escapes import visible
 from pytest_editeval.locations import is_url, read_bytes
-from pytest_editeval.vision.images import ImageFiles
 
 Mode = Literal["embed", "link"]
 MODES: tuple[Mode, ...] = ("embed", "link")
@@ -85,6 +84,8 @@ class Pictures:
     def __init__(
         self, folder: Path, *, mode: Mode = "embed", side: int | None = SIDE, roots: Sequence[Path] = (Path(),)
     ) -> None:
+        from pytest_editeval.vision.images import ImageFiles
+
         self._folder = folder
         self._mode = mode
         self._side = side
