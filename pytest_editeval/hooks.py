@@ -180,11 +180,19 @@ class EditHooks:
             self.counts.update(getattr(report, "editeval_counts", {}))
             if isinstance(report.longrepr, str):
                 place = f"{result.file}:{result.line}: {result.metric}"
-                report.longrepr = explained(self.run.config, report.longrepr, brief(result), place)
+                text = report.longrepr + self._where_on_page(result)
+                report.longrepr = explained(self.run.config, text, brief(result), place)
                 self.head_with_id(report)
         elif getattr(report, "editeval_explained", False):
             text = str(report.longrepr)
             report.longrepr = explained(self.run.config, text, text.split("\n", 1)[0])
+
+    def _where_on_page(self, result: CheckResult) -> str:
+        if self.run.report_path is None:
+            return ""
+        from pytest_editeval.reports.html.anchors import anchor
+
+        return f"\n  report: {display_path(self.run.report_path)}{anchor(result)}"
 
     def _repair_id(self, report: pytest.TestReport) -> None:
         """From 9.2 on, pytest reads ``a::red[v2]::emd`` as a test of the name ``a::red``, in JUnit and from workers."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_editeval.errors import EditEvalError
 from pytest_editeval.hooks import EditHooks
 from pytest_editeval.run import (
     ANNOTATION_MODES,
@@ -20,6 +21,7 @@ from pytest_editeval.run import (
     DEFAULT_FILES,
     DIST_GIVEN,
     GATE_MODES,
+    IMAGE_MODES,
     KEEP_EDIT_FILES,
     RUN,
     SOFT_FAILURES,
@@ -48,6 +50,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--editeval-device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:N or mps")
     group.addoption(
         "--editeval-results", metavar="FILE", help="write one row per check to FILE: .jsonl, .csv or .parquet"
+    )
+    group.addoption(
+        "--editeval-report", metavar="FILE", help="write a page of the run to FILE: images, heat maps, verdicts"
+    )
+    group.addoption(
+        "--editeval-report-images",
+        choices=IMAGE_MODES,
+        help="images are in the page (default), or linked",
+    )
+    group.addoption(
+        "--editeval-report-size", metavar="PIXELS", help="longer side of images in the page, or full (default: 512)"
     )
     group.addoption(
         "--editeval-soft-failures",
@@ -108,6 +121,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("editeval_config", "default of --editeval-config, relative to the ini file")
     parser.addini("editeval_device", "default of --editeval-device", default="auto")
     parser.addini("editeval_results", "default of --editeval-results, relative to the ini file")
+    parser.addini("editeval_report", "default of --editeval-report, relative to the ini file")
+    parser.addini("editeval_report_images", "default of --editeval-report-images", default="embed")
+    parser.addini("editeval_report_size", "default of --editeval-report-size", default="512")
     parser.addini("editeval_candidates", "default of --editeval-candidate, one a line", type="linelist", default=[])
     parser.addini("editeval_edits", "default of --editeval-edits, relative to the ini file")
     parser.addini("editeval_gates", "default of --editeval-gates", default="auto")
@@ -145,10 +161,13 @@ def pytest_configure(config: pytest.Config) -> None:
     hooks = EditHooks(run)
     config.pluginmanager.register(hooks, "editeval-hooks")
     config.pluginmanager.register(TerminalHooks(hooks), "editeval-terminal")
-    if run.is_worker or run.annotates or run.markdown_path is not None:
-        from pytest_editeval.ci_hooks import CIHooks
+    if run.is_worker or run.annotates or run.markdown_path is not None or run.report_path is not None:
+        from pytest_editeval.output_hooks import OutputHooks
 
-        config.pluginmanager.register(CIHooks(hooks), "editeval-ci")
+        try:
+            config.pluginmanager.register(OutputHooks(hooks), "editeval-outputs")
+        except EditEvalError as error:
+            raise pytest.UsageError(f"editeval: {error}") from None
     if run.attachments is not None and config.getoption("xmlpath", None) and not run.is_worker:
         from pytest_editeval.attachment_hooks import AttachmentHooks
 

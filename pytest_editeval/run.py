@@ -39,10 +39,20 @@ SOFT_FAILURES = ("xfail", "fail")
 CACHE_MODES = ("readwrite", "read", "off")
 DEFAULT_FILES = ["*.edit.yaml", "*.edit.yml"]
 GATE_MODES = ("auto", "on", "off")
+IMAGE_MODES = ("embed", "link")
 ANNOTATION_MODES = ("auto", "on", "off")
 ATTACHMENT_MODES = ("auto", "jenkins", "gitlab", "off")
 KEEP_EDIT_FILES = "keep-edit-files"  # in the place of a mode of xdist, where none was given
-PATHS = ("config", "results", "cache_dir", "edits", "baseline", "noise", "markdown")  # settings that are paths
+PATHS = (
+    "config",
+    "results",
+    "cache_dir",
+    "edits",
+    "baseline",
+    "noise",
+    "markdown",
+    "report",
+)
 WHOLE_FILES = (KEEP_EDIT_FILES, "loadfile", "each")
 
 
@@ -75,6 +85,8 @@ class EditRun:
         self.results_path = Path(results_path) if results_path else None
         markdown_path = self.setting("markdown")
         self.markdown_path = Path(markdown_path) if markdown_path else None
+        report_path = self.setting("report")
+        self.report_path = Path(report_path) if report_path else None
         self.finder: EditFinder | None = None
         try:
             self.candidates = self._candidates()

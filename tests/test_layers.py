@@ -26,7 +26,7 @@ LAYERS = [
         "gate_run",
         "gate_hooks",
         "attachment_hooks",
-        "ci_hooks",
+        "output_hooks",
         "arguments",
         "distribution",
         "collect",

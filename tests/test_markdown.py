@@ -111,7 +111,7 @@ def test_a_summary_says_what_failed_and_where() -> None:
     assert found["Soft failures"][1] == ["no-patch-selected", "1", "speck region_emd"]
     assert found["Mistakes"][1] == ["/x/b.edit.yaml:7:3", "unknown metric 'emdd' (known: emd)"]
     assert found["Not run"][1] == ["a.edit.yaml::late::emd"]
-    assert found["Metrics"][1][:6] == ["region_emd", "↓", "1/3", "1", "1", "1"]
+    assert found["Metrics"][1][:6] == ["region_emd", "↓", "1/3", "0", "1", "1"]
     assert text.splitlines()[-5:] == [
         *("- profile: `tiny`", "- device: `cpu`", "- versions: `pytest-editeval 0.1.0`"),
         *("- report: `report.html`", "- results: `run.jsonl`"),

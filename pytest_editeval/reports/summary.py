@@ -33,7 +33,7 @@ def summary_lines(results: Sequence[CheckResult], counts: Mapping[str, int], scr
         *_spreads(results),
         _baseline(results),
         _controls(controls),
-        _work(counts) if counts else None,
+        work(counts) if counts else None,
     )
     return [*_table(results, screen), *(line for fact in facts if fact for line in screen.wrapped(fact))]
 
@@ -174,7 +174,7 @@ def _controls(controls: Sequence[CheckResult]) -> str | None:
     return f"controls: {len(controls) - soft} scored{untold}; {found} (editeval lint)"
 
 
-def _work(counts: Mapping[str, int]) -> str:
+def work(counts: Mapping[str, int]) -> str:
     """What the store had, and what had to be done."""
     had = {name: counts.get(name, 0) for name in (SCORES_COMPUTED, SCORES_REMEMBERED, FEATURES_REMEMBERED)}
     others = (*had, EDITS_MADE)

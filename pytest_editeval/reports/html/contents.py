@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from pytest_editeval.candidates import CONTROLS
 from pytest_editeval.escapes import visible
 from pytest_editeval.evidence import OBJECTS, PATCHES, patch_costs
+from pytest_editeval.reports.html.anchors import case_key
 from pytest_editeval.reports.html.pictures import Pictures
 from pytest_editeval.reports.html.tables import NO_TASK, in_order_of_trouble
 from pytest_editeval.reports.standing import missed_by
@@ -17,20 +17,6 @@ from pytest_editeval.reports.text import headline, number
 from pytest_editeval.results import CheckResult, Outcome, Repeat
 
 TEXT_LENGTH = 20_000
-SUFFIXES = (".edit.yaml", ".edit.yml", ".yaml", ".yml")
-
-
-def anchor(result: CheckResult) -> str:
-    """The part of the page's address, from the ``#`` on, that opens a check."""
-    return f"#case={quote(case_key(result), safe='/~')}&check={quote(visible(result.metric))}"
-
-
-def case_key(result: CheckResult) -> str:
-    """A case of a candidate: ``cases/portrait/red_scarf~v2``."""
-    file = result.node_id.split("::")[0]
-    stem = next((file.removesuffix(suffix) for suffix in SUFFIXES if file.endswith(suffix)), file)
-    candidate = f"~{result.candidate}" if result.candidate else ""
-    return visible(f"{stem}/{result.case}{candidate}")
 
 
 def case_data(results: Sequence[CheckResult], pictures: Pictures) -> list[dict[str, Any]]:

@@ -13,8 +13,9 @@ from typing import Any
 from pytest_editeval import __version__
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.escapes import visible
+from pytest_editeval.reports.html.anchors import anchor, case_key
 from pytest_editeval.reports.html.charts import HEIGHT, INTERVAL_WIDTH, WIDTH
-from pytest_editeval.reports.html.contents import anchor, case_data, case_key
+from pytest_editeval.reports.html.contents import case_data
 from pytest_editeval.reports.html.pictures import SIDE, Mode, Pictures, bodies
 from pytest_editeval.reports.html.tables import gate_table, measured_with, metric_table, slowest, soft_table, task_table
 from pytest_editeval.reports.standing import standing

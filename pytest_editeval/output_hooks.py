@@ -1,4 +1,4 @@
-"""The hooks that tell a CI system how a run went: annotations of GitHub Actions, a summary in Markdown.
+"""The hooks that say how a run went elsewhere than in the terminal: page, summary in Markdown, GitHub's annotations.
 
 What they say is in `pytest_editeval.reports`; here is what it takes from the run, and where it goes.
 """
@@ -6,6 +6,10 @@ What they say is in `pytest_editeval.reports`; here is what it takes from the ru
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +17,21 @@ import pytest
 
 from pytest_editeval.errors import EditEvalError, LocatedError, Position
 from pytest_editeval.hooks import EditHooks
+from pytest_editeval.run import IMAGE_MODES, EditRun
 
 if TYPE_CHECKING:
     from pytest_editeval.gate_hooks import GateHooks
+    from pytest_editeval.reports.html.page import PageSettings
     from pytest_editeval.reports.verdict import RunNotes
+    from pytest_editeval.results import CheckResult, GateResult
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 STEP_SUMMARY_LIMIT = 1024 * 1024
 """Bytes that GitHub takes of one step; of a longer file it shows nothing."""
 
 
-class CIHooks:
-    """Prints annotations and writes the summary; in a worker, only passes on where mistakes are."""
+class OutputHooks:
+    """Writes the page and the summary, prints annotations; in a worker, only passes on where mistakes are."""
 
     def __init__(self, checks: EditHooks) -> None:
         self.run = checks.run
@@ -32,6 +39,8 @@ class CIHooks:
         self._mistakes: list[LocatedError] = []
         self._others = 0
         self._lines: list[tuple[str, bool]] = []  # what there is to say of the files, and whether it is a fault
+        self._begun = time.monotonic()
+        self._page_settings = None if self.run.is_worker or self.run.report_path is None else _page_settings(self.run)
 
     def pytest_exception_interact(self, node: Any, call: pytest.CallInfo[Any], report: Any) -> None:
         """Put the places of mistakes in a case file on the report that says that it was not collected."""
@@ -56,14 +65,17 @@ class CIHooks:
         self._others += report.failed and not is_ours
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the Markdown file, and add to the summary of the step."""
+        """Write the page and the Markdown file, and add to the summary of the step."""
         if self.run.is_worker or self.checks.is_dry_run():
             return
-        from pytest_editeval.reports.markdown import markdown
+        from pytest_editeval.reports.markdown import markdown, write_markdown
 
-        text = markdown(self.checks.in_order(), self._gates.results if self._gates else (), self._notes())
-        if self.run.markdown_path is not None:
-            self._write(self.run.markdown_path, text, session)
+        results, gates, notes = self.checks.in_order(), self._gates.results if self._gates else (), self._notes()
+        if (path := self.run.report_path) is not None:
+            self._write("report", path, partial(self._write_page, path, results, gates, notes), session)
+        text = markdown(results, gates, notes)
+        if (path := self.run.markdown_path) is not None:
+            self._write("markdown", path, partial(write_markdown, path, text), session)
         step_summary = os.environ.get(STEP_SUMMARY)
         if self.run.annotates and step_summary and (self.checks.has_checks or self._mistakes):
             self._append(Path(step_summary), text)
@@ -76,7 +88,7 @@ class CIHooks:
     def _notes(self) -> RunNotes:
         from pytest_editeval.reports.verdict import RunNotes
 
-        files = {"report": getattr(self.run, "report_path", None), "results": self.run.results_path}
+        files = {"report": self.run.report_path, "results": self.run.results_path}
         return RunNotes(
             mistakes=self._all_mistakes(),
             not_run=self.checks.not_run(),
@@ -91,18 +103,26 @@ class CIHooks:
         error = self._gates.error if self._gates else None
         return [*self._mistakes, *([error] if isinstance(error, LocatedError) else [])]
 
-    def _write(self, path: Path, text: str, session: pytest.Session) -> None:
-        from pytest_editeval.reports.markdown import write_markdown
+    def _write_page(
+        self, path: Path, results: Sequence[CheckResult], gates: Sequence[GateResult], notes: RunNotes
+    ) -> list[str]:
+        from pytest_editeval.reports.html.page import page_lines, write_page
+        from pytest_editeval.reports.summary import work
 
+        facts = {"time of the run": f"{time.monotonic() - self._begun:.1f} s", "work": work(self.checks.counts)}
+        return page_lines(path, write_page(path, results, gates, replace(notes, facts=facts), self._page_settings))
+
+    def _write(self, option: str, path: Path, write: Callable[[], list[str] | None], session: pytest.Session) -> None:
+        """Write a file, and note what there is to say of it."""
         try:
-            write_markdown(path, text)
+            lines = write() or [f"summary: {path}"]
         except OSError as error:
             # Raised here, it would take the terminal's summary and JUnit's file with it.
-            self._lines.append((f"ERROR: editeval: --editeval-markdown {path}: {error}", True))
+            self._lines.append((f"ERROR: editeval: --editeval-{option} {path}: {error}", True))
             if session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
         else:
-            self._lines.append((f"summary: {path}", False))
+            self._lines += [(line, False) for line in lines]
 
     def _append(self, path: Path, text: str) -> None:
         """GitHub's file, which earlier commands of the step may have written to; that it fails is not the run's."""
@@ -133,3 +153,18 @@ class CIHooks:
         gates = self._gates.results if self._gates else ()
         for line in annotation_lines(checks, gates, notes.mistakes, os.environ.get("GITHUB_WORKSPACE")):
             terminalreporter.write_line(line)
+
+
+def _page_settings(run: EditRun) -> PageSettings:
+    """How images come into the page; an `EditEvalError` for a setting that is wrong, or where it cannot be made."""
+    from pytest_editeval.reports.html.page import PageSettings, check_can_render
+    from pytest_editeval.reports.html.pictures import parse_side
+
+    option = f"--editeval-report {run.report_path}"
+    if run.report_path is not None and run.report_path.is_dir():
+        raise EditEvalError(f"{option}: that is a directory")
+    check_can_render(option)
+    images = run.setting("report_images")
+    if images not in IMAGE_MODES:
+        raise EditEvalError(f"unknown editeval_report_images {images!r}; allowed: {', '.join(IMAGE_MODES)}")
+    return PageSettings("link" if images == "link" else "embed", parse_side(run.setting("report_size") or ""))
