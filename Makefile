@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases lint-cases test lint types docs reference pictures check bench bench-large gate-simulation clean
+.PHONY: help cases lint-cases test lint types docs reference pictures screenshots report check bench bench-large bench-page gate-simulation clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -20,6 +20,9 @@ $(STAMP): pyproject.toml
 
 cases: $(STAMP)  ## Score the repository's own edit cases with the embedded profile (offline)
 	$(BIN)/python -m pytest cases/ $(ARGS)
+
+report: $(STAMP)  ## The same run, with its page: report.html
+	$(BIN)/python -m pytest cases/ --editeval-config cases/gates.yaml --editeval-report report.html $(ARGS)
 
 lint-cases: $(STAMP)  ## Find thresholds of those cases that catch nothing
 	$(BIN)/editeval lint cases --ignore nothing-done $(ARGS)
@@ -44,6 +47,9 @@ reference: $(STAMP)  ## Write the pages and outputs of docs/ that follow from th
 pictures: $(STAMP)  ## Draw docs/pictures from the repository's cases
 	$(BIN)/python docs/make_pictures.py
 
+screenshots: $(STAMP)  ## Take the pictures of the page and of the terminal in docs/pictures (needs Chromium)
+	$(BIN)/python docs/make_screenshots.py
+
 check: lint types test cases lint-cases docs  ## Everything that .ci/run runs
 
 bench: $(STAMP)  ## Speed and memory as ratios (DEVICE=cuda for a GPU); the last figures are in benchmarks/results.md
@@ -56,6 +62,9 @@ bench: $(STAMP)  ## Speed and memory as ratios (DEVICE=cuda for a GPU); the last
 bench-large: $(STAMP)  ## The same on networks of published sizes, and on 100,000 cases
 	$(BIN)/python benchmarks/scoring.py --device $(DEVICE) --profile base --sources 2 --edits 3
 	$(BIN)/python benchmarks/collection.py --repeat 1 --large 100000
+
+bench-page: $(STAMP)  ## The page of 2,000 checks: its size, and how it opens and filters (needs Chromium)
+	$(BIN)/python benchmarks/page.py $(ARGS)
 
 gate-simulation: $(STAMP)  ## How often a comparing gate alarms in vain, and how often it sees an effect
 	$(BIN)/python benchmarks/gate_simulation.py $(ARGS)

@@ -103,8 +103,9 @@ class GateHooks:
                 longrepr=None,
                 when=when,
                 user_properties=gate_properties(gate),
+                editeval_gate=True,
+                editeval_status=gate_status(gate),
             )
-            report.editeval_status = gate_status(gate)  # type: ignore[attr-defined]
             if report.failed:
                 report.longrepr = explained(self.run.config, gate_explanation(gate), gate_message(gate), gate.place)
                 self.checks.head_with_id(report)

@@ -99,7 +99,7 @@ def test_the_recipes_for_ci_use_options_that_exist(
     pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = set(re.findall(r"--[a-z-]+", pytester.runpytest("--help").stdout.str()))
-    options |= {"--junitxml", "--editeval-report"}  # pytest's other spelling; the page is a part of its own
+    options |= {"--junitxml"}  # pytest's other spelling
     for block in blocks_of("docs/ci.md", "yaml", "groovy"):
         assert set(re.findall(r"(?<=\s)--[a-z-]+", block)) <= options
     (command,) = (block for block in blocks_of("docs/ci.md", "") if block.startswith("editeval gate"))

@@ -62,6 +62,7 @@ def verdict(results: Sequence[CheckResult], gates: Sequence[GateResult], notes: 
             (len(checks.failing), f"{len(checks.failing):,} of {judged:,} checks fail", ()),
             (len(checks.errors), f"{len(checks.errors):,} could not be scored", ()),
             (len(rules), f"{len(rules):,} of {len(gates):,} gates fail", rules),
+            (len(checks.covered) if rules else 0, f"{len(checks.covered):,} left to gates", ()),
             (len(notes.mistakes), f"mistakes in case files: {len(notes.mistakes):,}", ()),
             (len(notes.not_run), f"not run: {len(notes.not_run):,}", ()),
             (notes.others, f"other tests that fail: {notes.others:,}", ()),

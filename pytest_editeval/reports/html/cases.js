@@ -82,7 +82,7 @@ function tile(entry) {
 }
 
 function said(check) {
-  if (check.score === null) return check.reason ?? check.outcome;
+  if (check.score === null) return check.reason ?? check.detail ?? check.outcome;
   if (check.expect === "fail") return `${check.shown} ${check.outcome === "passed" ? "caught" : "not caught"} (${check.limit})`;
   const how = check.missed > 0 ? `misses by ${shownNumber(check.missed)}` : `clears by ${shownNumber(-check.missed)}`;
   return `${check.shown} ${check.limit}, ${how}`;
