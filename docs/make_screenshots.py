@@ -81,7 +81,6 @@ def save(shot: bytes, name: str) -> None:
     """As WebP, which is a fraction of a PNG."""
     PICTURES.mkdir(exist_ok=True)
     Image.open(io.BytesIO(shot)).convert("RGB").save(PICTURES / name, "WEBP", quality=58, method=6)
-    print(f"{name}: {(PICTURES / name).stat().st_size / 1000:.0f} kB")
 
 
 def shoot(page: Page, address: str, name: str) -> None:

@@ -76,7 +76,8 @@ class GateHooks:
             self.error = error
             session.testsfailed += 1
             return
-        if reporter := self.run.config.pluginmanager.get_plugin("terminalreporter"):
+        reporter = self.run.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and self.results:
             reporter.currentfspath = None  # the line of the last check says 100 % already
             if self.run.config.get_verbosity() < 0:
                 reporter.write("\n")
