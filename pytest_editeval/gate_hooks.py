@@ -149,7 +149,8 @@ class GateHooks:
                 terminalreporter.write_line(part, **markup)
 
         if self.error is not None:
-            write(f"ERROR: {self.error}", red=True)
+            for line in f"ERROR: {self.error}".splitlines():
+                write(line, red=True)
         if self.run.config.getoption("no_summary", False):
             return
         self._write_gates(terminalreporter, screen)

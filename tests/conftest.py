@@ -43,6 +43,12 @@ def remembered_scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scores")
 
 
+@pytest.fixture(autouse=True)
+def _of_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command prints is as wide as it takes, whatever the terminal is that the tests run in."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 def picture(seed: int, width: int = 96, height: int = 96) -> Image.Image:
     """A smooth random picture with edges in it."""
     rng = np.random.default_rng(seed)

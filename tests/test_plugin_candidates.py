@@ -60,8 +60,8 @@ def test_every_check_exists_per_candidate(candidates: Project, options: tuple[st
             "*_ a.edit.yaml::red[[]v2[]]::region_emd _*",
             "  a.edit.yaml:4 · candidate v2 · profile tiny · device cpu",
             "a.edit.yaml:5:10: edited image not found: v2/blue.png (nor .jpg, .jpeg, .webp)",
-            "region_emd[[]v1[]]*↓*2*2*0*0*0*",
-            "region_emd[[]v2[]]*↓*2*0*1*0*1*",
+            "region_emd[[]v1[]]*↓*2/2*0*0*",
+            "region_emd[[]v2[]]*↓*0/2*1*1*",
         ]
     )
     assert "Traceback" not in result.stdout.str()
