@@ -2,21 +2,31 @@
 
 const SCALE = { width: 360, axis: 46, end: 14 };
 
+// A control that lies further off than this many times the rest is marked at the end of the scale, lest it press the
+// rest into a corner.
+const FAR = 3;
+
 function scale(check) {
   const marks = [{ at: check.threshold, text: `threshold ${shownNumber(check.threshold)}`, kind: "limit" }];
   if (check.score !== null) marks.push({ at: check.score, text: check.shown, kind: "dot" });
-  for (const [name, at] of Object.entries(check.controls)) marks.push({ at, text: name.replace("-", " "), kind: "control" });
   if (check.baseline !== null) marks.push({ at: check.baseline, text: `baseline ${shownNumber(check.baseline)}`, kind: "baseline" });
   const seeds = check.repeats.filter((one) => one.score !== null).map((one) => one.score);
   const values = [...marks.map((mark) => mark.at), ...seeds];
   if (check.noise !== null) values.push(check.threshold - check.noise, check.threshold + check.noise);
+  const near = [Math.min(...values), Math.max(...values)];
+  const reach = FAR * (near[1] - near[0] || Math.abs(near[1]) || 1);
+  for (const [name, at] of Object.entries(check.controls)) {
+    const beyond = at < near[0] - reach || at > near[1] + reach;
+    marks.push({ at, text: `${beyond ? "far off: " : ""}${name.replace("-", " ")} ${shownNumber(at)}`, kind: "control" });
+    if (!beyond) values.push(at);
+  }
   const low = Math.min(...values);
   const high = Math.max(...values);
   const room = high - low || Math.abs(high) * 0.1 || 1;
   const inside = SCALE.width - 2 * SCALE.end;
   const place = (value) => {
     const part = (value - low) / room;
-    return SCALE.end + inside * (check.higher ? part : 1 - part);
+    return Math.min(Math.max(SCALE.end + inside * (check.higher ? part : 1 - part), 4), SCALE.width - 4);
   };
   const labels = spread(marks.map((mark) => ({ ...mark, x: place(mark.at) })));
   const height = SCALE.axis + 24 + 16 * Math.max(...labels.map((one) => one.row));
