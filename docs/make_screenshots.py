@@ -1,7 +1,7 @@
-"""Make the screenshots of the README and of docs/report.md: `make screenshots`.
+"""Make the pictures of the README, docs/report.md and docs/plots.md: `make screenshots`.
 
-Runs pytest on the repository's own cases with thresholds that some of them miss, and looks at the page in Chromium and
-at the terminal's output, drawn by Chromium as well.
+Runs pytest on some of the repository's own cases, in which what leaked has to pass, and looks at the page in Chromium
+and at the terminal's output, drawn by Chromium as well; then draws plots of all the repository's cases.
 """
 
 from __future__ import annotations
@@ -92,6 +92,18 @@ def shoot(page: Page, address: str, name: str) -> None:
     save(page.screenshot(), name)
 
 
+def plots(folder: Path) -> None:
+    """Scores and margins of one metric over all cases."""
+    results = folder / "run.jsonl"
+    command = [sys.executable, "-m", "pytest", "cases", "-q", "-p", "no:cacheprovider", "--editeval-results", results]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    from pytest_editeval.cli import main as editeval
+
+    editeval(["plot", str(results), "--metric", "region_emd", "--output", str(folder / "plots")])
+    for kind in ("scores", "margins"):
+        save((folder / "plots" / f"{kind}-region_emd.png").read_bytes(), f"plot-{kind}.webp")
+
+
 def main() -> None:
     """Run, and take the pictures."""
     browser_path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -109,6 +121,7 @@ def main() -> None:
         page.set_content(in_html(excerpt(output)))
         save(page.screenshot(full_page=True), "terminal.webp")
         browser.close()
+        plots(folder)
 
 
 if __name__ == "__main__":
