@@ -11,8 +11,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_editeval.escapes import visible
-
 
 class EditEvalError(Exception):
     """Base class: a mistake or a fault that is explained in one line."""
@@ -56,6 +54,8 @@ class LocatedError(EditEvalError):
         self.hint = hint
 
     def __str__(self) -> str:
+        from pytest_editeval.escapes import visible  # every pytest run loads this module, and few make a mistake
+
         line = visible(f"{self.position}: {self.message}")
         return f"{line}\n  {visible(self.hint)}" if self.hint else line
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_editeval.errors import EditEvalError
-from pytest_editeval.hooks import EditHooks, explained
+from pytest_editeval.explanations import explained
+from pytest_editeval.hooks import EditHooks
 from pytest_editeval.statuses import GATE_FAILED, NOTHING_SCORED
 from pytest_editeval.terminal import SILENT
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_editeval.errors import EditEvalError, display_path
-from pytest_editeval.escapes import visible
 from pytest_editeval.run import EditRun
 from pytest_editeval.statuses import SCORES_COMPUTED
 
@@ -22,50 +20,6 @@ if TYPE_CHECKING:
     from pytest_editeval.results import CheckResult
 
 DRY_RUNS = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test", "cacheshow")
-
-
-@dataclass(frozen=True)
-class Headline:
-    """What pytest's short summary and JUnit show of a failure, and, after its place, `--tb=line`.
-
-    The short summary cuts it at the terminal's width: what matters comes first.
-    """
-
-    message: str
-    place: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.message}" if self.place else self.message
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A failure that explains itself, in a traceback's place on a report."""
-
-    text: str
-    reprcrash: Headline
-    shown: bool = True
-
-    def __str__(self) -> str:
-        return self.text
-
-    def toterminal(self, writer: Any) -> None:
-        """Print it, as pytest prints a traceback."""
-        if not self.shown:
-            return
-        from pytest_editeval.reports.layout import Screen
-
-        screen = Screen.of_writer(writer)
-        for line in self.text.split("\n"):
-            for part in screen.wrapped(line):
-                writer.line(part)
-
-
-def explained(config: pytest.Config, text: str, message: str, place: str = "") -> Any:
-    """What stands on a report in a traceback's place; `--tb=line` prints the headline after it by itself."""
-    text = "\n".join(map(visible, text.split("\n")))
-    headline = Headline(visible(message), visible(place))
-    return Explanation(text, headline, shown=config.getoption("tbstyle", "auto") != "line")
 
 
 class EditHooks:
@@ -92,8 +46,7 @@ class EditHooks:
             return
         self.mistakes += 1
         if not self.run.is_worker:
-            text = str(report.longrepr)
-            report.longrepr = explained(self.run.config, text, text.split("\n", 1)[0])
+            self._explain(report, str(report.longrepr))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -180,12 +133,18 @@ class EditHooks:
             self.counts.update(getattr(report, "editeval_counts", {}))
             if isinstance(report.longrepr, str):
                 place = f"{result.file}:{result.line}: {result.metric}"
-                text = report.longrepr + self._where_on_page(result)
-                report.longrepr = explained(self.run.config, text, brief(result), place)
+                self._explain(report, report.longrepr + self._where_on_page(result), brief(result), place)
                 self.head_with_id(report)
         elif getattr(report, "editeval_explained", False):
-            text = str(report.longrepr)
-            report.longrepr = explained(self.run.config, text, text.split("\n", 1)[0])
+            self._explain(report, str(report.longrepr))
+
+    def _explain(
+        self, report: pytest.CollectReport | pytest.TestReport, text: str, message: str | None = None, place: str = ""
+    ) -> None:
+        """Put a text in a traceback's place; its first line is the message, unless one is given."""
+        from pytest_editeval.explanations import explained
+
+        report.longrepr = explained(self.run.config, text, message or text.split("\n", 1)[0], place)
 
     def _where_on_page(self, result: CheckResult) -> str:
         if self.run.report_path is None:

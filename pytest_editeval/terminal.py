@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.errors import display_path
-from pytest_editeval.hooks import EditHooks, Explanation, Headline
+from pytest_editeval.hooks import EditHooks
 from pytest_editeval.statuses import EDITS_MADE
 
 if TYPE_CHECKING:
@@ -61,13 +60,13 @@ class TerminalHooks:
         """The table per metric, and the checks that were not scored, by name; with `-q` only what is wrong."""
         if self.run.is_worker:
             return
+        if self.checks.results_error is None and not (self.checks.anything_ran or self.checks.has_checks):
+            return  # of no concern, and not to be slowed down
         screen = self._screen()
         self._make_encodable(terminalreporter, screen)
         if self.checks.results_error is not None:
             terminalreporter.write_line(screen.text(f"ERROR: {self.checks.results_error}"), red=True)
-        if not (self.checks.anything_ran or self.checks.has_checks) or self.checks.is_dry_run():
-            return
-        if self.run.config.getoption("no_summary", False):
+        if self.checks.is_dry_run() or self.run.config.getoption("no_summary", False):
             return
         if self.run.config.get_verbosity() < 0:
             self._write_quietly(terminalreporter, screen)
@@ -117,10 +116,12 @@ class TerminalHooks:
         """What pytest's short summary shows of checks and gates: where a character is lacking, it escapes them all."""
         if screen.encoding.lower().startswith("utf"):
             return
+        from pytest_editeval.explanations import Explanation, Headline
+
         for report in (report for reports in reporter.stats.values() for report in reports):
             if isinstance(explained := getattr(report, "longrepr", None), Explanation):
                 headline = Headline(screen.text(explained.reprcrash.message), explained.reprcrash.place)
-                report.longrepr = replace(explained, reprcrash=headline)
+                report.longrepr = Explanation(explained.text, headline, explained.shown)
             if hasattr(report, "wasxfail"):
                 report.wasxfail = screen.text(report.wasxfail)
 

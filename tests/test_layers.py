@@ -21,6 +21,7 @@ LAYERS = [
         "plugin",
         "run",
         "hooks",
+        "explanations",
         "terminal",
         "hookspecs",
         "gate_run",
@@ -42,7 +43,6 @@ PLUGIN_MAY_IMPORT = {
     "pytest_editeval.progress",
     "pytest_editeval.device",
     "pytest_editeval.errors",
-    "pytest_editeval.escapes",
     "pytest_editeval.statuses",
     "pytest_editeval.terminal",
 }
@@ -107,7 +107,7 @@ def test_nothing_but_vision_imports_vision_at_the_top(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["plugin", "run", "hooks", "progress", "terminal", "device", "errors", "escapes", "statuses"],
+    ["plugin", "run", "hooks", "progress", "terminal", "device", "errors", "statuses"],
 )
 def test_what_every_pytest_run_loads_is_light(name: str) -> None:
     import sys
