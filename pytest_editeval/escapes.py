@@ -16,6 +16,14 @@ def visible(text: str) -> str:
     return _OBEYED.sub(lambda found: spelled_out(found[0]), text)
 
 
+def inert(line: str) -> str:
+    r"""A line of a log in which GitHub's runner finds no command: those begin with ``::``, or have ``##[`` anywhere."""
+    start = len(line) - len(line.lstrip())
+    if line.startswith("::", start):
+        line = rf"{line[:start]}\x3a{line[start + 1 :]}"
+    return line.replace("##[", r"\x23#[")
+
+
 def cut(text: str, length: int) -> str:
     """The visible text, cut to `length` characters with an ellipsis at the end."""
     # Cut before, because an escape is longer than what it stands for and should not be cut itself.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from pytest_editeval.escapes import visible
+from pytest_editeval.escapes import inert, visible
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class Explanation:
         from pytest_editeval.reports.layout import Screen
 
         screen = Screen.of_writer(writer)
+        guarded = inert if os.environ.get("GITHUB_ACTIONS") == "true" else str
         for line in self.text.split("\n"):
             for part in screen.wrapped(line):
-                writer.line(part)
+                writer.line(guarded(part))
 
 
 def explained(config: pytest.Config, text: str, message: str, place: str = "") -> Any:

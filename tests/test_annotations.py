@@ -301,3 +301,17 @@ def test_beside_a_plugin_that_prints_while_tests_run(actions: Project) -> None:
     result.assert_outcomes(failed=1)
     result.stderr.fnmatch_lines(["::error file=a.edit.yaml,line=1::one.region_emd"])
     assert len(printed(result)) == 1
+
+
+@PLAIN_AND_XDIST
+def test_an_instruction_is_no_command_of_the_runner(
+    actions: Project, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    path = actions.one("region_emd: 0.001")
+    path.write_text(path.read_text("utf-8").replace("Do it.", "'::stop-commands::x ##[add-path]/x'"), "utf-8")
+    lines = actions.run("--editeval-annotations=off", *options).stdout.lines
+    assert r"  \x3a:stop-commands::x \x23#[add-path]/x" in lines
+    assert not [line for line in lines if line.lstrip().startswith("::") or "##[" in line]
+    monkeypatch.setenv("GITHUB_ACTIONS", "false")
+    assert "  ::stop-commands::x ##[add-path]/x" in actions.run(*options).stdout.lines
