@@ -96,6 +96,7 @@ class GateHooks:
         self._failed += not gate.passed
         session.testscollected += 1
         hook.pytest_runtest_logstart(nodeid=gate.node_id, location=location)
+        properties = gate_properties(gate) if self.run.config.getini("editeval_junit_properties") else []
         for when in ("setup", "call", "teardown"):
             report = pytest.TestReport(
                 nodeid=gate.node_id,
@@ -104,7 +105,7 @@ class GateHooks:
                 outcome="passed" if gate.passed or when != "call" else "failed",
                 longrepr=None,
                 when=when,
-                user_properties=gate_properties(gate),
+                user_properties=properties,
                 editeval_gate=True,
                 editeval_status=gate_status(gate),
             )

@@ -235,7 +235,8 @@ class CheckItem(pytest.Function):
         report.editeval_result = self.result.to_data()  # type: ignore[attr-defined]
         report.editeval_counts = self.counts  # type: ignore[attr-defined]
         # On the item, because JUnit takes them from the teardown's report.
-        self.user_properties = [*self._own_properties, *case_properties(self.result)]
+        if self.config.getini("editeval_junit_properties"):
+            self.user_properties = [*self._own_properties, *case_properties(self.result)]
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
         """A failing check explains itself; only a fault of ours or of another plugin shows a traceback."""

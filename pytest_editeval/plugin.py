@@ -141,6 +141,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("editeval_soft_failures", "default of --editeval-soft-failures", default="xfail")
     parser.addini("editeval_annotations", "default of --editeval-annotations", default="auto")
     parser.addini("editeval_markdown", "default of --editeval-markdown, relative to the ini file")
+    parser.addini("editeval_junit_properties", "scores of test cases in JUnit as properties", type="bool", default=True)
     parser.addini(
         "editeval_junit_attachments", "images of failures in JUnit: auto, jenkins, gitlab, off", default="auto"
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import xmlschema
 
 import rows
 from conftest import picture
@@ -58,6 +59,17 @@ def test_every_kind_of_outcome_is_valid(project: Project, options: tuple[str, ..
     cases = by_name(suite)
     assert {"a.edit.yaml.other[v2].region_emd", "a.edit.yaml.gates.mean region_emd[v2]"} <= set(cases)
     assert cases["a.edit.yaml.speck[v2].dinov3_structure_similarity"].find("skipped") is not None
+
+
+@PLAIN_AND_XDIST
+def test_without_properties_of_test_cases_the_strict_schema_holds(project: Project, options: tuple[str, ...]) -> None:
+    project.cases(CASES + "gates: [{metric: region_emd, statistic: mean, threshold: 0.1}]\n")
+    project.run("--junitxml=junit.xml", *options)
+    with pytest.raises(xmlschema.XMLSchemaValidationError, match="properties"):
+        validated(project.path / "junit.xml", strict=True)
+    project.run("--junitxml=junit.xml", "-o", "editeval_junit_properties=no", *options)
+    suite = validated(project.path / "junit.xml", strict=True)
+    assert suite.find("properties/property[@name='profile']") is not None
 
 
 def in_yaml(text: str) -> str:
