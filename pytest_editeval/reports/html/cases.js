@@ -62,7 +62,7 @@ function heated(check) {
 
 function overlayOf(check) {
   if (!heated(check) || !suspicious(check)) return null;
-  return () => [heat(check.patches), spot(check, check.sourceSize)];
+  return () => [heat(check.patches), spot(check, check.sourceSize, false)]; // a label would be too small to read
 }
 
 function tile(entry) {
@@ -82,10 +82,7 @@ function tile(entry) {
 }
 
 function said(check) {
-  if (check.score === null) return check.reason ?? check.outcome;
-  if (check.expect === "fail") return `${check.shown} ${check.outcome === "passed" ? "caught" : "not caught"} (${check.limit})`;
-  const how = check.missed > 0 ? `misses by ${shownNumber(check.missed)}` : `clears by ${shownNumber(-check.missed)}`;
-  return `${check.shown} ${check.limit}, ${how}`;
+  return check.score === null ? check.reason ?? check.outcome : check.brief;
 }
 
 function open(event, key, metric) {

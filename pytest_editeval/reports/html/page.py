@@ -25,7 +25,7 @@ from pytest_editeval.whole_file import written_whole
 
 ASSETS = Path(__file__).parent
 STYLES = ("page.css", "case.css")
-SCRIPTS = ("state.js", "pictures.js", "overlays.js", "scale.js", "cases.js", "case.js", "start.js")
+SCRIPTS = ("state.js", "pictures.js", "overlays.js", "scale.js", "cases.js", "stage.js", "case.js", "start.js")
 LEFT_OUT_SHOWN = 20
 
 
@@ -140,7 +140,7 @@ def _names(results: Sequence[CheckResult]) -> dict[str, list[str]]:
     return {
         "metric": sorted({visible(result.metric) for result in checks}),
         "tag": sorted({visible(tag) for result in checks for tag in result.tags}),
-        "candidate": sorted({result.candidate for result in checks if result.candidate}),
+        "candidate": sorted({visible(result.candidate) for result in checks if result.candidate}),
     }
 
 
