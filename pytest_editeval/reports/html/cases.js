@@ -69,7 +69,7 @@ function tile(entry) {
   const checks = about(entry, state);
   const check = checks[0];
   const name = entry.candidate ? `${entry.id}[${entry.candidate}]` : entry.id;
-  const rest = entry.checks.length > 1 ? ` · ${entry.checks.length} metrics` : "";
+  const rest = entry.checks.length > 1 ? ` · 1 of ${entry.checks.length}` : "";
   return el("a", {
     class: "tile", href: inAddress({ ...state, case: entry.key, check: check.metric }), "data-key": entry.key,
     onclick: (event) => open(event, entry.key, check.metric),
@@ -78,7 +78,7 @@ function tile(entry) {
   el("div", { class: "text" },
     el("div", { class: "name" }, mark(verdictOf(checks)), el("bdi", { text: name, title: name })),
     el("bdi", { class: "asked", text: entry.instruction }),
-    el("div", { class: "says" }, el("b", { text: check.metric }), ` ${said(check)}${rest}`)));
+    el("div", { class: "which" }, el("b", { text: check.metric }), rest), el("div", { class: "says", text: said(check) })));
 }
 
 function said(check) {

@@ -129,6 +129,7 @@ function objectMasks(objects, side, size) {
 
 // The object as it was compared: cut out with its mask, on the background colour, on a square.
 async function cutOut(canvas, index, size, object, background) {
+  await complete;
   const image = await loaded(address(index));
   const [x1, y1, x2, y2] = object.box;
   const scale = [image.width / size[0], image.height / size[1]];

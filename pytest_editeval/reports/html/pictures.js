@@ -21,7 +21,10 @@ const nearby = new IntersectionObserver((entries) => {
   for (const entry of entries) if (entry.isIntersecting && waiting.has(entry.target)) load(entry.target);
 }, { rootMargin: "500px" });
 
-document.addEventListener("DOMContentLoaded", () => {
+// The whole page is there, and with it every image.
+const complete = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve));
+
+complete.then(() => {
   for (const element of [...waiting.keys()]) {
     nearby.unobserve(element);
     nearby.observe(element);
