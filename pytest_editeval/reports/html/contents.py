@@ -11,6 +11,7 @@ from pytest_editeval.escapes import visible
 from pytest_editeval.reports.html.explained import (
     background,
     finite,
+    finite_boxes,
     is_of_objects,
     objects,
     pair_scores,
@@ -104,8 +105,8 @@ def _check(result: CheckResult, marks: Mapping[str, float], pictures: Pictures) 
         "editedSize": result.edited_size,
         "scope": _maybe(result.scope),
         "boxes": {
-            "source": [list(box) for box in (result.coords[:half] if of_objects else result.coords)],
-            "edited": [list(box) for box in result.coords[half:]] if of_objects else None,
+            "source": finite_boxes(result.coords[:half] if of_objects else result.coords),
+            "edited": finite_boxes(result.coords[half:]) if of_objects else None,
         },
         "background": background(result) if of_objects else None,
         "patches": patches(result),
@@ -123,7 +124,7 @@ def _check(result: CheckResult, marks: Mapping[str, float], pictures: Pictures) 
         "profile": _text(result.profile),
         "device": _text(result.device),
         "remembered": result.remembered,
-        "seconds": round(result.duration, 4),
+        "seconds": finite(round(result.duration, 4)),
     }
 
 

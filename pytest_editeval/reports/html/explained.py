@@ -88,6 +88,11 @@ def background(result: CheckResult) -> list[float]:
     return _numbers(result.parameters.get("bg_color"), 3) or [float(value) for value in WHITE]
 
 
+def finite_boxes(boxes: Sequence[Sequence[float]]) -> list[list[float]]:
+    """Those that can be drawn."""
+    return [list(box) for box in boxes if all(map(math.isfinite, box))]
+
+
 def finite(value: object) -> float | None:
     """The number, as JSON has it; `None` for anything else."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)

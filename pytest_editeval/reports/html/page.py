@@ -55,7 +55,7 @@ def page_lines(path: Path, written: Written) -> list[str]:
     if written.missing:
         count = f"{len(written.missing):,} {'image' if len(written.missing) == 1 else 'images'}"
         lines.append(f"report: {count} could not be had: {named(written.missing, 3)}")
-    return lines
+    return [visible(line) for line in lines]
 
 
 def check_can_render(subject: str) -> None:

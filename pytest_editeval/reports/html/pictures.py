@@ -116,8 +116,8 @@ class Pictures:
         name, digest = wanted
         if HIDDEN in name and is_url(name):
             return Picture(name, note="the address of this image has a part that is not written into results")
-        location = name if is_url(name) else self._found(name)
         try:
+            location = name if is_url(name) else self._found(name)
             opened = self._files.load(location)
             pixels = opened.pixels
             note = None
