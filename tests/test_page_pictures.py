@@ -135,6 +135,17 @@ def test_orientation_is_applied(tmp_path: Path) -> None:
         assert image.size == (40, 60)
 
 
+@pytest.mark.parametrize("settings", [{"side": None}, {"images": "link"}])
+def test_a_file_that_not_every_browser_turns_is_embedded_turned(tmp_path: Path, settings: dict[str, Any]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.webp", exif=exif)
+    found = page(tmp_path, [check(edited=tmp_path / "a.webp")], **settings)
+    assert only(found)["link"] is None
+    with Image.open(io.BytesIO(found.image(0))) as image:
+        assert image.size == (40, 60)
+
+
 def test_relative_names_are_looked_for_in_the_roots(tmp_path: Path) -> None:
     save(tmp_path / "second" / "a.png", size=(30, 20))
     roots = (tmp_path / "first", tmp_path / "second")

@@ -62,7 +62,8 @@ function facts(check) {
   }
   if (check.worst) {
     const { rows, columns, share, area } = check.worst;
-    lines.push(`Worst: rows ${rows[0]} to ${rows[1]}, columns ${columns[0]} to ${columns[1]}, ${percent(share)} of the cost, near x ${area[0]} to ${area[2]}, y ${area[1]} to ${area[3]}`);
+    const span = (name, [first, last]) => (first === last ? `${name} ${first}` : `${name}s ${first} to ${last}`);
+    lines.push(`Worst: ${span("row", rows)}, ${span("column", columns)}, ${percent(share)} of the cost, near x ${area[0]} to ${area[2]}, y ${area[1]} to ${area[3]}`);
   }
   if (check.baseline !== null) {
     const change = check.worsening > 0 ? `worse by ${shownNumber(check.worsening)}` : check.worsening < 0 ? `better by ${shownNumber(-check.worsening)}` : "unchanged";
@@ -156,6 +157,8 @@ function drawCase() {
     opener = document.activeElement;
     dialog.showModal();
   }
+  const what = dialog.querySelector(".what");
+  if (what.scrollHeight > what.clientHeight) what.tabIndex = 0; // the keyboard has to reach the end of a long instruction
   if (focused && dialog.contains(byId(focused))) byId(focused).focus();
   else dialog.focus();
 }

@@ -32,7 +32,7 @@ function compared(a, b) {
 
 function chosenCases(filters = state) {
   const chosen = data.cases.filter((entry) => matches(entry, filters));
-  if (filters.sort === "name") chosen.sort((a, b) => compared(a.id, b.id));
+  if (filters.sort === "name") chosen.sort((a, b) => compared(a.id, b.id) || compared(a.candidate ?? "", b.candidate ?? ""));
   if (filters.sort === "file") chosen.sort((a, b) => compared(a.file, b.file) || a.line - b.line);
   if (filters.sort === "task") chosen.sort((a, b) => compared(a.task, b.task));
   // As the data has them, worst first; of one metric, by that metric.
@@ -57,7 +57,7 @@ function suspicious(check) {
 
 function heated(check) {
   const patches = check.patches;
-  return patches && patches.shares && Math.max(...patches.shares) > 0;
+  return Boolean(patches?.shares) && Math.max(...patches.shares) > 0;
 }
 
 function overlayOf(check) {
@@ -69,7 +69,7 @@ function tile(entry) {
   const checks = about(entry, state);
   const check = checks[0];
   const name = entry.candidate ? `${entry.id}[${entry.candidate}]` : entry.id;
-  const rest = entry.checks.length > 1 ? ` · 1 of ${entry.checks.length}` : "";
+  const rest = entry.checks.length > 1 ? ` and ${entry.checks.length - 1} more` : "";
   return el("a", {
     class: "tile", href: inAddress({ ...state, case: entry.key, check: check.metric }), "data-key": entry.key,
     onclick: (event) => open(event, entry.key, check.metric),

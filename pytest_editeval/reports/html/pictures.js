@@ -38,7 +38,8 @@ function placeholder(text) {
 function why(index, name) {
   if (index === null) return name ? `${name}: not in the report` : "there is no image";
   const image = data.images[index];
-  return image.note ? `${image.name}: ${image.note}` : `${image.name}: not in the report`;
+  const note = image.note ?? "not in the report";
+  return note.includes(image.name) ? note : `${image.name}: ${note}`;
 }
 
 function canBeShown(index) {
