@@ -625,6 +625,24 @@ def test_seeds_can_be_looked_at(tab: Callable[..., Tab], report: Path) -> None:
     assert "seed=2" in page.evaluate("location.hash")
 
 
+def test_of_another_seed_nothing_is_told_that_the_deciding_one_cost(tab: Callable[..., Tab], tmp_path: Path) -> None:
+    first, second = save(tmp_path / "a.png", GREEN, (320, 240)), save(tmp_path / "b.png", BLUE, (64, 48))
+    repeats = tuple(Repeat(seed, str(one), 9.0, -4.0, Outcome.FAILED) for seed, one in ((1, first), (2, second)))
+    sizes: dict[str, Any] = {"source_size": (320, 240), "edited_size": (320, 240)}
+    row = check(first, first, score=9.0, quota=2, repeats=repeats, details=leak(), **sizes)
+    write_page(tmp_path / "report.html", [row], [], RunNotes(), PageSettings())
+    page = tab().open(tmp_path / "report.html", anchor(row))
+    assert page.locator("#case canvas.heat").count() == 2
+    page.click("text=seed 2")
+    assert page.locator("#case canvas.heat").count() == 0
+    assert page.locator(".legend").count() == 0
+    caption = page.inner_text(".stage figcaption")
+    assert "b.png 64×48" in caption
+    assert caption.endswith("the edited image is shown at the source's size, as it was compared")
+    page.hover(".stage .canvas")
+    assert page.locator(".tip").count() == 0
+
+
 def test_an_image_that_is_gone_is_a_placeholder(tab: Callable[..., Tab], report: Path) -> None:
     page = tab().open(report)
     assert "gone.png" in page.inner_text('.tile[data-key="cases/a/gone"] .placeholder')
@@ -711,12 +729,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 FOREIGN = """() => {
   const all = [...document.querySelectorAll("*")];
+  const seen = document.querySelector("dialog[open]") ?? document.body;
   return {
     scripts: document.querySelectorAll("script:not([id])").length,
     elements: [...new Set(all.map((one) => one.localName))],
     handlers: all.flatMap((one) => [...one.attributes]).filter((one) => /^on/i.test(one.name)).length,
     links: all.map((one) => one.getAttribute("href")).filter((one) => one && !one.startsWith("#")),
-    hidden: /[\\u202a-\\u202e\\u2066-\\u2069\\u0000-\\u0008\\u200b\\u001b]/.test((document.querySelector("dialog[open]") ?? document.body).innerText),
+    hidden: /[\\u202a-\\u202e\\u2066-\\u2069\\u0000-\\u0008\\u200b\\u001b]/.test(seen.innerText),
   };
 }"""
 
@@ -764,11 +783,18 @@ def test_long_texts_do_not_widen_the_page(tab: Callable[..., Tab], hostile: Path
 SCHEMES = ("light", "dark")
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("address", ["", LEAKED, "#case=cases/a/objects&view=side&mask=1", "#case=cases/a/twice~v2"])
-def test_axe_finds_no_barrier(tab: Callable[..., Tab], report: Path, scheme: str, address: str) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "width", "address"),
+    [
+        *((scheme, 1440, address) for scheme in SCHEMES for address in ("", LEAKED, "#case=cases/a/twice~v2")),
+        ("light", 1440, "#case=cases/a/objects&view=side&mask=1"),
+        ("light", 390, ""),
+        ("light", 390, LEAKED),
+    ],
+)
+def test_axe_finds_no_barrier(tab: Callable[..., Tab], report: Path, scheme: str, width: int, address: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    page = tab(color_scheme=scheme, bypass_csp=True).open(report, address)
+    page = tab(color_scheme=scheme, viewport={"width": width, "height": 900}, bypass_csp=True).open(report, address)
     page.wait_for_timeout(100)
     found = axe.Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
@@ -852,6 +878,7 @@ def test_two_thousand_checks_open_and_are_filtered(tab: Callable[..., Tab], tmp_
     page.fill("#filter-q", "")
     page.click("#more")
     assert page.locator(".tile").count() == 1000
+    assert page.evaluate("[...document.querySelectorAll('.tile')].indexOf(document.activeElement)") == 48
     unloaded = page.evaluate("[...document.querySelectorAll('.tile img')].filter((one) => !one.src).length")
     assert unloaded > 500  # images are loaded when they come near the screen
 

@@ -32,7 +32,7 @@ function toggles(check) {
 }
 
 function legend(check) {
-  if (!isOn("heat", check)) return null;
+  if (!isOn("heat", check) || !shownEdit(check).explained) return null;
   const ramp = el("canvas", { width: 64, height: 1 });
   const context = ramp.getContext("2d");
   for (let x = 0; x < 64; x += 1) {
@@ -80,7 +80,7 @@ function pairs(check) {
   const rows = check.objects.map((pair, index) => {
     const canvases = ["source", "edited"].map((side) => {
       const canvas = el("canvas", { width: 240, height: 240, role: "img", "aria-label": `object ${index + 1} of the ${side} image, cut out` });
-      const size = sizeOf(check, side);
+      const size = check[`${side}Size`] ?? data.images[check[side]].size;
       cutOut(canvas, check[side], size, pair[side], check.background).catch(() => canvas.replaceWith(placeholder("the image cannot be loaded")));
       return canvas;
     });

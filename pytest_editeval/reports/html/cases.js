@@ -128,7 +128,11 @@ function drawFilters() {
     choice("candidate", "candidate", data.names.candidate), el("label", {}, el("span", {}, "search ", el("kbd", { text: "/" })), search), el("label", {}, "sort", sort)].filter(Boolean));
   byId("filters").hidden = false;
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
-  byId("more").addEventListener("click", () => go({ shown: "all" }));
+  byId("more").addEventListener("click", () => {
+    const first = byId("grid").children.length;
+    go({ shown: "all" });
+    byId("grid").children[first].focus(); // the button is gone
+  });
 }
 
 function toggleVerdict(outcome) {

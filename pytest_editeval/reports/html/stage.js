@@ -11,11 +11,16 @@ function shownEdit(check) {
   return own ? { index: check.edited, name: check.editedName, explained: true } : { index: seed.edited, name: seed.editedName, explained: false };
 }
 
+// The pixels of what is shown on a side, as far as they are known.
+function knownSize(check, side) {
+  const edit = shownEdit(check);
+  const scored = side === "source" || edit.explained ? check[`${side}Size`] : null;
+  const index = side === "source" ? check.source : edit.index;
+  return scored ?? (canBeShown(index) ? data.images[index].size : null);
+}
+
 function sizeOf(check, side) {
-  const size = check[`${side}Size`];
-  if (size) return size;
-  const index = check[side];
-  return canBeShown(index) ? data.images[index].size : [4, 3];
+  return knownSize(check, side) ?? [4, 3];
 }
 
 // An image and what lies over it. On one stage with the source, an edited image of another size is shown at the source's.
@@ -30,7 +35,7 @@ function layer(check, side, entry) {
   const over = el("div");
   if (isOn("mask", check)) {
     if (check.patches) over.append(veil(check.patches, size));
-    if (check.objects) over.append(objectMasks(check.objects, side, size));
+    if (check.objects && (side === "source" || edit.explained)) over.append(objectMasks(check.objects, side, size));
   }
   if (side === "edited" && isOn("heat", check) && edit.explained) {
     over.append(heat(check.patches), spot(check, size));
@@ -47,21 +52,22 @@ function frame(check, sides, entry) {
   canvas.style.aspectRatio = `${size[0]} / ${size[1]}`;
   canvas.style.maxWidth = `calc(72vh * ${size[0] / size[1]})`;
   canvas.append(...sides.map((side) => layer(check, side, entry)));
-  if (check.patches && sides.includes("edited")) canvas.addEventListener("pointermove", (event) => tell(event, canvas, check));
+  if (check.patches && sides.includes("edited") && shownEdit(check).explained) canvas.addEventListener("pointermove", (event) => tell(event, canvas, check));
   canvas.addEventListener("pointerleave", hush);
   return canvas;
 }
 
 function sizeText(check, side) {
-  const size = check[`${side}Size`];
+  const size = knownSize(check, side);
   return size ? ` ${size[0]}×${size[1]}` : "";
 }
 
 function caption(check, sides) {
   const edit = shownEdit(check);
   const parts = sides.map((side) => `${side}: ${side === "source" ? check.sourceName : edit.name}${sizeText(check, side)}`);
-  const scaled = sides.includes("edited") && check.patches && check.sourceSize && check.editedSize && String(check.sourceSize) !== String(check.editedSize);
-  if (scaled) parts.push("the edited image is shown at the source's size, as it was compared");
+  const sizes = ["source", "edited"].map((side) => String(knownSize(check, side) ?? ""));
+  const scaled = sides.includes("edited") && (check.patches || sides.length === 2) && sizes.every(Boolean) && sizes[0] !== sizes[1];
+  if (scaled) parts.push(`the edited image is shown at the source's size${check.patches ? ", as it was compared" : ""}`);
   for (const side of sides) {
     const index = side === "source" ? check.source : edit.index;
     if (canBeShown(index) && data.images[index].note) parts.push(`${side}: ${data.images[index].note}`);

@@ -75,7 +75,11 @@ function go(changes, push = false) {
   const before = state;
   state = { ...state, ...changes };
   const address = inAddress(state);
-  if (address !== inAddress(before)) history[push ? "pushState" : "replaceState"](null, "", address);
+  if (address !== inAddress(before)) {
+    try {
+      history[push ? "pushState" : "replaceState"](null, "", address);
+    } catch { /* a browser that finds a held key too fast; the next change writes the whole state again */ }
+  }
   for (const listener of listeners) listener(state, before);
 }
 
