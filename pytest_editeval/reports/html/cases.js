@@ -69,7 +69,7 @@ function tile(entry) {
   const checks = about(entry, state);
   const check = checks[0];
   const name = entry.candidate ? `${entry.id}[${entry.candidate}]` : entry.id;
-  const rest = entry.checks.length > 1 ? ` and ${entry.checks.length - 1} more` : "";
+  const rest = entry.checks.length > 1 ? `and ${entry.checks.length - 1} more` : "";
   return el("a", {
     class: "tile", href: inAddress({ ...state, case: entry.key, check: check.metric }), "data-key": entry.key,
     onclick: (event) => open(event, entry.key, check.metric),
@@ -78,7 +78,7 @@ function tile(entry) {
   el("div", { class: "text" },
     el("div", { class: "name" }, mark(verdictOf(checks)), el("bdi", { text: name, title: name })),
     el("bdi", { class: "asked", text: entry.instruction }),
-    el("div", { class: "which" }, el("b", { text: check.metric }), rest), el("div", { class: "says", text: said(check) })));
+    el("div", { class: "which" }, el("b", { text: check.metric }), el("span", { text: rest })), el("div", { class: "says", text: said(check) })));
 }
 
 function said(check) {
@@ -120,7 +120,7 @@ function drawFilters() {
     ...OUTCOMES.filter((outcome) => counts[outcome]).map((outcome) => el("button", {
       type: "button", "data-verdict": outcome, "aria-pressed": "false", onclick: () => toggleVerdict(outcome),
     }, mark(outcome), `${outcome} ${counts[outcome]}`)));
-  const search = el("input", { type: "search", id: "filter-q", placeholder: "id, instruction, path …", oninput: () => go({ q: search.value, shown: "" }) });
+  const search = el("input", { type: "search", id: "filter-q", placeholder: "id, text, path …", oninput: () => go({ q: search.value, shown: "" }) });
   const tasks = [...new Set(data.cases.map((entry) => entry.task))].sort();
   const sort = el("select", { id: "filter-sort", onchange: () => go({ sort: sort.value }) },
     ...Object.entries(SORTS).map(([value, text]) => el("option", { value, text })));
