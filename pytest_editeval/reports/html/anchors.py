@@ -7,7 +7,7 @@ from urllib.parse import quote
 from pytest_editeval.escapes import visible
 from pytest_editeval.results import CheckResult
 
-SUFFIXES = (".edit.yaml", ".edit.yml", ".yaml", ".yml")
+SUFFIX = ".edit.yaml"
 
 
 def anchor(result: CheckResult) -> str:
@@ -16,8 +16,7 @@ def anchor(result: CheckResult) -> str:
 
 
 def case_key(result: CheckResult) -> str:
-    """A case of a candidate: ``cases/portrait/red_scarf~v2``."""
+    """A case of a candidate: ``cases/portrait/red_scarf~v2``; a file that ends in ``.yml`` keeps that, as another."""
     file = result.node_id.split("::")[0]
-    stem = next((file.removesuffix(suffix) for suffix in SUFFIXES if file.endswith(suffix)), file)
     candidate = f"~{result.candidate}" if result.candidate else ""
-    return visible(f"{stem}/{result.case}{candidate}")
+    return visible(f"{file.removesuffix(SUFFIX)}/{result.case}{candidate}")

@@ -1,9 +1,8 @@
-// One case: source and edited under a slider, side by side or in turns, and what explains the score.
+// One case: what was asked, its checks and what explains the score, its seeds and candidates.
 
 const VIEWS = { slider: "Slider", side: "Side by side", flicker: "Flicker" };
-const FLICKER_MS = 700; // fewer than three changes a second (WCAG 2.3.1)
-let flickering = null;
 let opener = null;
+let lastCase = null;
 
 function current() {
   const entry = data.cases.find((one) => one.key === state.case);
@@ -16,127 +15,6 @@ function isOn(name, check) {
   if (name === "heat") return heated(check) && (state.heat === "" ? suspicious(check) : state.heat === "1");
   if (name === "mask") return Boolean(check.patches || check.objects) && state.mask === "1";
   return state.boxes === "1";
-}
-
-// The edited image that is shown: that of the check, or of the seed that was chosen.
-function shownEdit(check) {
-  const seed = check.repeats.find((one) => String(one.seed) === state.seed);
-  const own = !seed || seed.edited === check.edited;
-  return own ? { index: check.edited, name: check.editedName, explained: true } : { index: seed.edited, name: seed.editedName, explained: false };
-}
-
-function sizeOf(check, side) {
-  const size = check[`${side}Size`];
-  if (size) return size;
-  const index = check[side];
-  return canBeShown(index) ? data.images[index].size : [4, 3];
-}
-
-// An image and what lies over it. On one stage with the source, an edited image of another size is shown at the source's.
-function layer(check, side, entry) {
-  const edit = shownEdit(check);
-  const index = side === "source" ? check.source : edit.index;
-  const name = side === "source" ? check.sourceName : edit.name;
-  const box = el("div", { class: `layer of-${side}` });
-  box.append(canBeShown(index) ? picture(index, `${side} image of ${entry.id}`) : placeholder(why(index, name)));
-  const ofObjects = check.boxes.edited !== null;
-  const size = side === "edited" && ofObjects ? sizeOf(check, "edited") : sizeOf(check, "source");
-  const over = el("div");
-  if (isOn("mask", check)) {
-    if (check.patches) over.append(veil(check.patches, size));
-    if (check.objects) over.append(objectMasks(check.objects, side, size));
-  }
-  if (side === "edited" && isOn("heat", check) && edit.explained) {
-    over.append(heat(check.patches), spot(check, size));
-  }
-  if (isOn("boxes", check)) over.append(boxes(ofObjects ? check.boxes[side] : check.boxes.source, size, ofObjects && check.boxes.source.length > 1));
-  box.append(over);
-  box.append(el("span", { class: "tag", text: side }));
-  return box;
-}
-
-function frame(check, sides, entry) {
-  const canvas = el("div", { class: "canvas" });
-  const size = sizeOf(check, sides.length === 1 && sides[0] === "edited" && !check.patches ? "edited" : "source");
-  canvas.style.aspectRatio = `${size[0]} / ${size[1]}`;
-  canvas.style.maxWidth = `calc(72vh * ${size[0] / size[1]})`;
-  canvas.append(...sides.map((side) => layer(check, side, entry)));
-  if (check.patches && sides.includes("edited")) canvas.addEventListener("pointermove", (event) => tell(event, canvas, check));
-  canvas.addEventListener("pointerleave", hush);
-  return canvas;
-}
-
-function sizeText(check, side) {
-  const size = check[`${side}Size`];
-  return size ? ` ${size[0]}×${size[1]}` : "";
-}
-
-function caption(check, sides) {
-  const edit = shownEdit(check);
-  const parts = sides.map((side) => `${side}: ${side === "source" ? check.sourceName : edit.name}${sizeText(check, side)}`);
-  const scaled = sides.includes("edited") && check.patches && check.sourceSize && check.editedSize && String(check.sourceSize) !== String(check.editedSize);
-  if (scaled) parts.push("the edited image is shown at the source's size, as it was compared");
-  for (const side of sides) {
-    const index = side === "source" ? check.source : edit.index;
-    if (canBeShown(index) && data.images[index].note) parts.push(`${side}: ${data.images[index].note}`);
-  }
-  return el("figcaption", {}, el("bdi", { text: parts.join(" · ") }));
-}
-
-function stage(entry, check) {
-  const box = el("div", { class: `stage ${state.view}`, id: "stage" });
-  if (state.view === "side") {
-    for (const side of ["source", "edited"]) box.append(el("figure", { class: "frame" }, frame(check, [side], entry), caption(check, [side])));
-    return box;
-  }
-  const canvas = frame(check, ["source", "edited"], entry);
-  const edited = canvas.querySelector(".of-edited");
-  if (state.view === "slider") {
-    const handle = el("div", { class: "handle", "aria-hidden": "true" });
-    const cut = el("input", { class: "cut", type: "range", min: 0, max: 100, step: 1, value: 50, "aria-label": "How much of the source is shown over the edited image, in percent" });
-    const move = () => {
-      edited.style.clipPath = `inset(0 0 0 ${cut.value}%)`;
-      handle.style.left = `${cut.value}%`;
-    };
-    cut.addEventListener("input", move);
-    move();
-    canvas.append(handle, cut);
-  } else {
-    const slow = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const swap = () => edited.classList.toggle("hidden");
-    const swapper = el("button", { type: "button", id: "swap", onclick: () => { stopFlicker(); swap(); } }, "Swap by hand ", el("kbd", { text: "space" }));
-    if (!slow) flickering = setInterval(swap, FLICKER_MS);
-    box.append(swapper);
-  }
-  box.prepend(el("figure", { class: "frame" }, canvas, caption(check, ["source", "edited"])));
-  return box;
-}
-
-function stopFlicker() {
-  clearInterval(flickering);
-  flickering = null;
-}
-
-let tip = null;
-
-// What the patch under the pointer cost.
-function tell(event, canvas, check) {
-  const { rows, columns, area, shares, compared } = check.patches;
-  const bounds = canvas.getBoundingClientRect();
-  const x = ((event.clientX - bounds.left) / bounds.width - area[0]) / (area[2] - area[0]);
-  const y = ((event.clientY - bounds.top) / bounds.height - area[1]) / (area[3] - area[1]);
-  const [row, column] = [Math.floor(y * rows), Math.floor(x * columns)];
-  const inside = row >= 0 && row < rows && column >= 0 && column < columns;
-  const index = row * columns + column;
-  const what = !inside ? "not seen by the model" : compared[index] !== "1" ? "not compared" : shares ? `${percent(shares[index])} of the cost` : "compared";
-  tip ??= byId("case").appendChild(el("div", { class: "tip" }));
-  tip.textContent = inside ? `row ${row}, column ${column}: ${what}` : what;
-  Object.assign(tip.style, { left: `${event.clientX + 14}px`, top: `${event.clientY + 14}px` });
-}
-
-function hush() {
-  tip?.remove();
-  tip = null;
 }
 
 function toggles(check) {
@@ -154,7 +32,7 @@ function toggles(check) {
 }
 
 function legend(check) {
-  if (!isOn("heat", check)) return null;
+  if (!isOn("heat", check) || !shownEdit(check).explained) return null;
   const ramp = el("canvas", { width: 64, height: 1 });
   const context = ramp.getContext("2d");
   for (let x = 0; x < 64; x += 1) {
@@ -171,7 +49,7 @@ function checkList(entry, check) {
     ...entry.checks.map((one, index) => el("button", {
       type: "button", "aria-pressed": String(one === check), title: one.metric, onclick: () => go({ check: one.metric, seed: "" }),
     }, mark(one.outcome), el("span", { class: "metric", text: one.metric }),
-    el("span", { class: "score" }, el("b", { text: one.shown || one.reason || one.outcome }), one.score === null ? "" : ` ${one.limit} `, index < 9 ? el("kbd", { text: String(index + 1) }) : "")))));
+    el("span", { class: "score" }, el("b", { text: one.relation ?? one.reason ?? one.outcome }), " ", index < 9 ? el("kbd", { text: String(index + 1) }) : "")))));
 }
 
 function facts(check) {
@@ -184,7 +62,8 @@ function facts(check) {
   }
   if (check.worst) {
     const { rows, columns, share, area } = check.worst;
-    lines.push(`Worst: rows ${rows[0]} to ${rows[1]}, columns ${columns[0]} to ${columns[1]}, ${percent(share)} of the cost, near x ${area[0]} to ${area[2]}, y ${area[1]} to ${area[3]}`);
+    const span = (name, [first, last]) => (first === last ? `${name} ${first}` : `${name}s ${first} to ${last}`);
+    lines.push(`Worst: ${span("row", rows)}, ${span("column", columns)}, ${percent(share)} of the cost, near x ${area[0]} to ${area[2]}, y ${area[1]} to ${area[3]}`);
   }
   if (check.baseline !== null) {
     const change = check.worsening > 0 ? `worse by ${shownNumber(check.worsening)}` : check.worsening < 0 ? `better by ${shownNumber(-check.worsening)}` : "unchanged";
@@ -201,7 +80,7 @@ function pairs(check) {
   const rows = check.objects.map((pair, index) => {
     const canvases = ["source", "edited"].map((side) => {
       const canvas = el("canvas", { width: 240, height: 240, role: "img", "aria-label": `object ${index + 1} of the ${side} image, cut out` });
-      const size = sizeOf(check, side);
+      const size = check[`${side}Size`] ?? data.images[check[side]].size;
       cutOut(canvas, check[side], size, pair[side], check.background).catch(() => canvas.replaceWith(placeholder("the image cannot be loaded")));
       return canvas;
     });
@@ -259,11 +138,14 @@ function drawCase() {
   const dialog = byId("case");
   stopFlicker();
   hush();
+  byId("notice").hidden = Boolean(found) || !state.case;
   if (!found) {
+    byId("notice").textContent = `This report has no case ${state.case}`;
     if (dialog.open) dialog.close();
     return;
   }
   const { entry, check } = found;
+  lastCase = entry.key;
   const focused = document.activeElement?.id;
   dialog.replaceChildren(heading(entry, check), el("div", { class: "case-body" },
     el("div", {}, toggles(check), stage(entry, check), legend(check) ?? "", family(entry, check) ?? ""),
@@ -275,6 +157,8 @@ function drawCase() {
     opener = document.activeElement;
     dialog.showModal();
   }
+  const what = dialog.querySelector(".what");
+  if (what.scrollHeight > what.clientHeight) what.tabIndex = 0; // the keyboard has to reach the end of a long instruction
   if (focused && dialog.contains(byId(focused))) byId(focused).focus();
   else dialog.focus();
 }

@@ -32,7 +32,7 @@ function compared(a, b) {
 
 function chosenCases(filters = state) {
   const chosen = data.cases.filter((entry) => matches(entry, filters));
-  if (filters.sort === "name") chosen.sort((a, b) => compared(a.id, b.id));
+  if (filters.sort === "name") chosen.sort((a, b) => compared(a.id, b.id) || compared(a.candidate ?? "", b.candidate ?? ""));
   if (filters.sort === "file") chosen.sort((a, b) => compared(a.file, b.file) || a.line - b.line);
   if (filters.sort === "task") chosen.sort((a, b) => compared(a.task, b.task));
   // As the data has them, worst first; of one metric, by that metric.
@@ -57,19 +57,19 @@ function suspicious(check) {
 
 function heated(check) {
   const patches = check.patches;
-  return patches && patches.shares && Math.max(...patches.shares) > 0;
+  return Boolean(patches?.shares) && Math.max(...patches.shares) > 0;
 }
 
 function overlayOf(check) {
   if (!heated(check) || !suspicious(check)) return null;
-  return () => [heat(check.patches), spot(check, check.sourceSize)];
+  return () => [heat(check.patches), spot(check, check.sourceSize, false)]; // a label would be too small to read
 }
 
 function tile(entry) {
   const checks = about(entry, state);
   const check = checks[0];
   const name = entry.candidate ? `${entry.id}[${entry.candidate}]` : entry.id;
-  const rest = entry.checks.length > 1 ? ` · ${entry.checks.length} metrics` : "";
+  const rest = entry.checks.length > 1 ? `and ${entry.checks.length - 1} more` : "";
   return el("a", {
     class: "tile", href: inAddress({ ...state, case: entry.key, check: check.metric }), "data-key": entry.key,
     onclick: (event) => open(event, entry.key, check.metric),
@@ -78,14 +78,11 @@ function tile(entry) {
   el("div", { class: "text" },
     el("div", { class: "name" }, mark(verdictOf(checks)), el("bdi", { text: name, title: name })),
     el("bdi", { class: "asked", text: entry.instruction }),
-    el("div", { class: "says" }, el("b", { text: check.metric }), ` ${said(check)}${rest}`)));
+    el("div", { class: "which" }, el("b", { text: check.metric }), el("span", { text: rest })), el("div", { class: "says", text: said(check) })));
 }
 
 function said(check) {
-  if (check.score === null) return check.reason ?? check.detail ?? check.outcome;
-  if (check.expect === "fail") return `${check.shown} ${check.outcome === "passed" ? "caught" : "not caught"} (${check.limit})`;
-  const how = check.missed > 0 ? `misses by ${shownNumber(check.missed)}` : `clears by ${shownNumber(-check.missed)}`;
-  return `${check.shown} ${check.limit}, ${how}`;
+  return check.score === null ? check.reason ?? check.detail ?? check.outcome : check.brief;
 }
 
 function open(event, key, metric) {
@@ -123,7 +120,7 @@ function drawFilters() {
     ...OUTCOMES.filter((outcome) => counts[outcome]).map((outcome) => el("button", {
       type: "button", "data-verdict": outcome, "aria-pressed": "false", onclick: () => toggleVerdict(outcome),
     }, mark(outcome), `${outcome} ${counts[outcome]}`)));
-  const search = el("input", { type: "search", id: "filter-q", placeholder: "id, instruction, path …", oninput: () => go({ q: search.value, shown: "" }) });
+  const search = el("input", { type: "search", id: "filter-q", placeholder: "id, text, path …", oninput: () => go({ q: search.value, shown: "" }) });
   const tasks = [...new Set(data.cases.map((entry) => entry.task))].sort();
   const sort = el("select", { id: "filter-sort", onchange: () => go({ sort: sort.value }) },
     ...Object.entries(SORTS).map(([value, text]) => el("option", { value, text })));
@@ -131,7 +128,11 @@ function drawFilters() {
     choice("candidate", "candidate", data.names.candidate), el("label", {}, el("span", {}, "search ", el("kbd", { text: "/" })), search), el("label", {}, "sort", sort)].filter(Boolean));
   byId("filters").hidden = false;
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
-  byId("more").addEventListener("click", () => go({ shown: "all" }));
+  byId("more").addEventListener("click", () => {
+    const first = byId("grid").children.length;
+    go({ shown: "all" });
+    byId("grid").children[first].focus(); // the button is gone
+  });
 }
 
 function toggleVerdict(outcome) {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pytest_editeval.results import CheckResult, GateResult, GateSlice, Outcome
@@ -38,8 +38,7 @@ class Distribution:
 def distribution(results: Sequence[CheckResult]) -> Distribution | None:
     """Of the scores of one metric; `None` without any.
 
-    Both ends of the picture lie beyond all scores and thresholds, unless those are equal. A check that must fail counts
-    with the side its score is on.
+    All scores and thresholds lie in the picture. A check that must fail counts with the side its score is on.
     """
     found = [(result.score, result.margin) for result in results if _is_finite(result)]
     scored = [(score, margin) for score, margin in found if score is not None and margin is not None]
@@ -48,14 +47,7 @@ def distribution(results: Sequence[CheckResult]) -> Distribution | None:
     higher = results[0].higher_is_better
     limits = sorted({result.threshold for result in results if math.isfinite(result.threshold)})
     values = [score for score, _ in scored]
-    low, high = min([*values, *limits]), max([*values, *limits])
-    room = (high - low) * 0.02 or abs(high) * 0.05 or 0.5
-    low, high = low - room, high + room
-
-    def place(value: float) -> float:
-        share = (value - low) / (high - low) if higher else (high - value) / (high - low)
-        return round(WIDTH * share, 2)
-
+    place = _placing([*values, *limits], WIDTH, 0.02, higher)
     good, bad = [0] * BINS, [0] * BINS
     for score, margin in scored:
         index = min(BINS - 1, int(place(score) / WIDTH * BINS))
@@ -66,6 +58,19 @@ def distribution(results: Sequence[CheckResult]) -> Distribution | None:
     ]
     ends = (min(values), max(values)) if higher else (max(values), min(values))
     return Distribution(tuple(bars), tuple(map(place, limits)), *ends, scored=len(scored))
+
+
+def _placing(numbers: Sequence[float], width: float, room: float, higher: bool) -> Callable[[float], float]:
+    """Where a number stands in a picture that holds all of these, with `room` of their span free at both ends."""
+    low, high = min(numbers), max(numbers)
+    span = high / 2 - low / 2  # halves, because the span of two numbers may be none
+
+    def place(value: float) -> float:
+        part = (value / 2 - low / 2) / span if span else 0.5 + (value - low)
+        share = min(max((part + room) / (1 + 2 * room), 0.0), 1.0)
+        return round(width * (share if higher else 1 - share), 2)
+
+    return place
 
 
 def _stack(index: int, good: int, bad: int, unit: float) -> tuple[Bar, Bar]:
@@ -89,18 +94,10 @@ def interval(gate: GateResult, part: GateSlice) -> Interval | None:
     if part.value is None or not math.isfinite(part.value):
         return None
     known = [part.value, gate.threshold, *(part.interval or ()), *([] if part.bound is None else [part.bound])]
-    numbers = [value for value in known if math.isfinite(value)]
-    low, high = min(numbers), max(numbers)
-    room = (high - low) * 0.1 or abs(high) * 0.1 or 0.5
-    low, high = low - room, high + room
-
-    def place(value: float) -> float:
-        share = min(max((value - low) / (high - low), 0.0), 1.0)
-        return float(round(INTERVAL_WIDTH * (share if gate.higher_is_better else 1 - share), 2))
-
+    place = _placing(list(filter(math.isfinite, known)), INTERVAL_WIDTH, 0.1, gate.higher_is_better)
     ends = part.interval or ()
     if not ends and part.bound is not None:
-        ends = (part.bound, high) if gate.higher_is_better else (low, part.bound)
+        ends = (part.bound, math.inf if gate.higher_is_better else -math.inf)
     places = sorted(place(end) for end in ends) or [place(part.value)] * 2
     return Interval(place(part.value), places[0], places[1], place(gate.threshold))
 

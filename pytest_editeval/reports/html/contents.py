@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_editeval.candidates import CONTROLS
 from pytest_editeval.escapes import visible
-from pytest_editeval.evidence import OBJECTS, PATCHES, patch_costs
 from pytest_editeval.reports.html.anchors import case_key
+from pytest_editeval.reports.html.explained import (
+    background,
+    finite,
+    finite_boxes,
+    is_of_objects,
+    objects,
+    pair_scores,
+    patches,
+    worst_spot,
+)
 from pytest_editeval.reports.html.pictures import Pictures
 from pytest_editeval.reports.html.tables import NO_TASK, in_order_of_trouble
 from pytest_editeval.reports.standing import missed_by
-from pytest_editeval.reports.text import headline, number
+from pytest_editeval.reports.text import brief, comparison, headline, number
 from pytest_editeval.results import CheckResult, Outcome, Repeat
 
 TEXT_LENGTH = 20_000
@@ -27,7 +35,7 @@ def case_data(results: Sequence[CheckResult], pictures: Pictures) -> list[dict[s
     """
     marks: dict[str, dict[str, float]] = {}
     for result in results:
-        if result.control in CONTROLS and result.has_score and _finite(result.score) is not None:
+        if result.control in CONTROLS and result.has_score and finite(result.score) is not None:
             marks.setdefault(result.key, {})[result.control] = float(result.score or 0.0)
     checks = [result for result in results if result.control is None]
     ranks = in_order_of_trouble(checks)
@@ -46,7 +54,7 @@ def _case(
         "file": _text(first.file),
         "line": first.line,
         "id": _text(first.case),
-        "candidate": first.candidate,
+        "candidate": _maybe(first.candidate),
         "family": visible(f"{first.node_id.split('::')[0]}::{first.case}"),
         "instruction": _text(first.instruction.strip()),
         "task": _text(first.task or NO_TASK),
@@ -56,9 +64,9 @@ def _case(
 
 
 def _check(result: CheckResult, marks: Mapping[str, float], pictures: Pictures) -> dict[str, Any]:
-    scored = result.has_score and _finite(result.score) is not None
+    scored = result.has_score and finite(result.score) is not None
     half = len(result.coords) // 2
-    of_objects = "pairs" in result.details or (result.scope is None and "bg_color" in result.parameters)
+    of_objects = is_of_objects(result)
     return {
         "node": _text(result.node_id),
         "place": _text(f"{result.file}:{result.line}"),
@@ -66,35 +74,36 @@ def _check(result: CheckResult, marks: Mapping[str, float], pictures: Pictures) 
         "higher": result.higher_is_better,
         "outcome": str(result.outcome),
         "expect": result.expect,
+        "brief": _text(brief(result)),
+        "relation": comparison(result),
         "headline": _text(" ".join(headline(result).split())),
-        "score": _finite(result.score) if scored else None,
+        "score": finite(result.score) if scored else None,
         "shown": number(result.score, result.threshold) if scored and result.score is not None else "",
-        "threshold": _finite(result.threshold),
-        "limit": f"{'≥' if result.higher_is_better else '≤'} {number(result.threshold, result.score)}",
-        "missed": _finite(missed_by(result)),
-        "reason": result.reason,
-        "detail": None if result.detail is None else _text(result.detail),
-        "covered": None if result.covered_by is None else _text(result.covered_by),
+        "threshold": finite(result.threshold),
+        "missed": finite(missed_by(result)),
+        "reason": _maybe(result.reason),
+        "detail": _maybe(result.detail),
+        "covered": _maybe(result.covered_by),
         "source": pictures.add(result.source, result.source_digest),
         "edited": pictures.add(result.edited, result.edited_digest),
         "sourceName": _text(result.source),
         "editedName": _text(result.edited),
         "sourceSize": result.source_size,
         "editedSize": result.edited_size,
-        "scope": result.scope,
+        "scope": _maybe(result.scope),
         "boxes": {
-            "source": [list(box) for box in (result.coords[:half] if of_objects else result.coords)],
-            "edited": [list(box) for box in result.coords[half:]] if of_objects else None,
+            "source": finite_boxes(result.coords[:half] if of_objects else result.coords),
+            "edited": finite_boxes(result.coords[half:]) if of_objects else None,
         },
-        "background": result.parameters.get("bg_color", [255, 255, 255]) if of_objects else None,
-        "patches": _patches(result),
-        "worst": result.details.get("worst"),
-        "objects": result.details.get(OBJECTS),
-        "pairs": [_finite(value) for value in result.details.get("pairs", ())],
-        "baseline": _finite(result.baseline),
-        "worsening": _finite(result.worsening),
-        "tolerance": _finite(result.tolerance),
-        "noise": _finite(result.noise),
+        "background": background(result) if of_objects else None,
+        "patches": patches(result),
+        "worst": worst_spot(result),
+        "objects": objects(result),
+        "pairs": pair_scores(result),
+        "baseline": finite(result.baseline),
+        "worsening": finite(result.worsening),
+        "tolerance": finite(result.tolerance),
+        "noise": finite(result.noise),
         "withinNoise": result.within_noise,
         "controls": dict(marks),
         "quota": result.quota,
@@ -102,41 +111,24 @@ def _check(result: CheckResult, marks: Mapping[str, float], pictures: Pictures) 
         "profile": _text(result.profile),
         "device": _text(result.device),
         "remembered": result.remembered,
-        "seconds": round(result.duration, 4),
-    }
-
-
-def _patches(result: CheckResult) -> dict[str, Any] | None:
-    """The patches as they are, if they can be read; what they cover as parts of the image."""
-    costs = patch_costs(result.details)
-    if costs is None or result.source_size is None:
-        return None
-    width, height = result.source_size
-    x1, y1, x2, y2 = costs.area
-    rows, columns = costs.compared.shape
-    return {
-        "rows": rows,
-        "columns": columns,
-        "area": [x1 / width, y1 / height, x2 / width, y2 / height],
-        "compared": result.details[PATCHES]["compared"],
-        "shares": result.details[PATCHES].get("shares"),
+        "seconds": finite(round(result.duration, 4)),
     }
 
 
 def _repeat(repeat: Repeat, pictures: Pictures) -> dict[str, Any]:
-    scored = repeat.outcome is not Outcome.SOFT_FAILURE and _finite(repeat.score) is not None
+    scored = repeat.outcome is not Outcome.SOFT_FAILURE and finite(repeat.score) is not None
     return {
         "seed": repeat.seed,
         "edited": pictures.add(repeat.edited, repeat.edited_digest),
         "editedName": _text(repeat.edited),
-        "score": _finite(repeat.score) if scored else None,
+        "score": finite(repeat.score) if scored else None,
         "shown": number(repeat.score) if scored and repeat.score is not None else _text(repeat.reason or "-"),
         "outcome": str(repeat.outcome),
     }
 
 
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else float(value)
+def _maybe(text: str | None) -> str | None:
+    return None if text is None else _text(text)
 
 
 def _text(text: str) -> str:

@@ -56,7 +56,7 @@ function boxes(list, size, numbered) {
 }
 
 // The spot that cost most, with its share, and thin lines around what the model saw where that is not the whole image.
-function spot({ worst, patches }, size) {
+function spot({ worst, patches }, size, labelled = true) {
   const drawn = sheet(size);
   const [left, top, right, bottom] = patches.area.map((part, index) => part * size[index % 2]);
   if (right - left < size[0] * 0.99 || bottom - top < size[1] * 0.99) {
@@ -65,7 +65,7 @@ function spot({ worst, patches }, size) {
   if (!worst) return drawn;
   const [x1, y1, x2, y2] = worst.area;
   drawn.append(...outline(x1, y1, x2 - x1, y2 - y1, "#fcff6b"));
-  drawn.append(label(percent(worst.share), x1 + size[0] / 100, y1 > size[1] / 12 ? y1 - size[1] / 90 : y2 + size[1] / 22, size));
+  if (labelled) drawn.append(label(percent(worst.share), x1 + size[0] / 100, y1 > size[1] / 12 ? y1 - size[1] / 90 : y2 + size[1] / 22, size));
   return drawn;
 }
 
@@ -122,13 +122,14 @@ function objectMasks(objects, side, size) {
         width: `${((x2 - x1) / size[0]) * 100}%`, height: `${((y2 - y1) / size[1]) * 100}%`,
       });
       layer.append(canvas);
-    });
+    }).catch(() => {}); // the cut-out beside it says that the mask cannot be read
   }
   return layer;
 }
 
 // The object as it was compared: cut out with its mask, on the background colour, on a square.
 async function cutOut(canvas, index, size, object, background) {
+  await complete;
   const image = await loaded(address(index));
   const [x1, y1, x2, y2] = object.box;
   const scale = [image.width / size[0], image.height / size[1]];

@@ -26,7 +26,7 @@ from pytest_editeval.whole_file import written_whole
 
 ASSETS = Path(__file__).parent
 STYLES = ("page.css", "case.css")
-SCRIPTS = ("state.js", "pictures.js", "overlays.js", "scale.js", "cases.js", "case.js", "start.js")
+SCRIPTS = ("state.js", "pictures.js", "overlays.js", "scale.js", "cases.js", "stage.js", "case.js", "start.js")
 LEFT_OUT_SHOWN = 20
 
 
@@ -56,7 +56,7 @@ def page_lines(path: Path, written: Written) -> list[str]:
     if written.missing:
         count = f"{len(written.missing):,} {'image' if len(written.missing) == 1 else 'images'}"
         lines.append(f"report: {count} could not be had: {named(written.missing, 3)}")
-    return lines
+    return [visible(line) for line in lines]
 
 
 def check_can_render(subject: str) -> None:
@@ -141,7 +141,7 @@ def _names(results: Sequence[CheckResult]) -> dict[str, list[str]]:
     return {
         "metric": sorted({visible(result.metric) for result in checks}),
         "tag": sorted({visible(tag) for result in checks for tag in result.tags}),
-        "candidate": sorted({result.candidate for result in checks if result.candidate}),
+        "candidate": sorted({visible(result.candidate) for result in checks if result.candidate}),
     }
 
 

@@ -21,7 +21,10 @@ const nearby = new IntersectionObserver((entries) => {
   for (const entry of entries) if (entry.isIntersecting && waiting.has(entry.target)) load(entry.target);
 }, { rootMargin: "500px" });
 
-document.addEventListener("DOMContentLoaded", () => {
+// The whole page is there, and with it every image.
+const complete = new Promise((resolve) => document.addEventListener("DOMContentLoaded", resolve));
+
+complete.then(() => {
   for (const element of [...waiting.keys()]) {
     nearby.unobserve(element);
     nearby.observe(element);
@@ -35,7 +38,8 @@ function placeholder(text) {
 function why(index, name) {
   if (index === null) return name ? `${name}: not in the report` : "there is no image";
   const image = data.images[index];
-  return image.note ? `${image.name}: ${image.note}` : `${image.name}: not in the report`;
+  const note = image.note ?? "not in the report";
+  return note.includes(image.name) ? note : `${image.name}: ${note}`;
 }
 
 function canBeShown(index) {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pytest_editeval.errors import EditEvalError, ImageError
 from pytest_editeval.escapes import visible
@@ -116,14 +116,14 @@ class Pictures:
         name, digest = wanted
         if HIDDEN in name and is_url(name):
             return Picture(name, note="the address of this image has a part that is not written into results")
-        location = name if is_url(name) else self._found(name)
         try:
+            location = name if is_url(name) else self._found(name)
             opened = self._files.load(location)
             pixels = opened.pixels
             note = None
             if digest is not None and opened.ref.digest != digest:
                 note = "this image was changed since it was scored"
-            if self._mode == "link" and isinstance(location, Path) and location.suffix.lower() in SHOWN_BY_BROWSERS:
+            if self._mode == "link" and isinstance(location, Path) and _is_shown_by_browsers(location):
                 link = quote(Path(os.path.relpath(location, self._folder)).as_posix())
                 return Picture(name, pixels.size, link=f"./{link}", note=note)
             return _embedded(name, location, pixels, note, side)
@@ -140,12 +140,23 @@ class Pictures:
 def _embedded(name: str, location: Path | str, pixels: Image.Image, note: str | None, side: int | None) -> Picture:
     if side is not None:
         return Picture(name, pixels.size, _webp(pixels, side), "image/webp", note=note)
-    suffix = location.suffix.lower() if isinstance(location, Path) else ""
-    if suffix in SHOWN_BY_BROWSERS:
-        return Picture(name, pixels.size, read_bytes(location), SHOWN_BY_BROWSERS[suffix], note=note)
+    if isinstance(location, Path) and _is_shown_by_browsers(location):
+        mime = SHOWN_BY_BROWSERS[location.suffix.lower()]
+        return Picture(name, pixels.size, read_bytes(location), mime, note=note)
     stream = io.BytesIO()
     pixels.save(stream, "PNG")
     return Picture(name, pixels.size, stream.getvalue(), "image/png", note=note)
+
+
+def _is_shown_by_browsers(path: Path) -> bool:
+    """Whether they show the file as `Picture.size` has it: all of them turn a JPEG by its EXIF tag, but not a WebP."""
+    suffix = path.suffix.lower()
+    if suffix not in SHOWN_BY_BROWSERS:
+        return False
+    if SHOWN_BY_BROWSERS[suffix] == "image/jpeg":
+        return True
+    with Image.open(path) as opened:
+        return bool(opened.getexif().get(ExifTags.Base.Orientation, 1) == 1)
 
 
 def _affordable(side: int, total: int, budget: int) -> int:

@@ -88,11 +88,11 @@ document.addEventListener("click", (event) => {
 byId("case").addEventListener("close", () => {
   stopFlicker();
   hush();
-  const left = state.case;
   byId("case").replaceChildren();
-  if (left) go({ case: "", check: "", seed: "" });
-  const tileOf = [...byId("grid").querySelectorAll(".tile")].find((one) => one.dataset.key === left);
-  (opener?.isConnected ? opener : tileOf)?.focus();
+  if (state.case) go({ case: "", check: "", seed: "" });
+  const fromTable = opener?.isConnected && !opener.matches("body, .tile");
+  const tileOf = [...byId("grid").querySelectorAll(".tile")].find((one) => one.dataset.key === lastCase);
+  (fromTable ? opener : tileOf ?? byId("cases")).focus();
 });
 
 addEventListener("popstate", followAddress);

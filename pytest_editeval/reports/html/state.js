@@ -1,7 +1,7 @@
 // The page's data, and what is shown of it now: the state lives in the address, so that a view can be sent to somebody.
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const OUTCOMES = ["failed", "error", "soft failure", "passed"];
+const OUTCOMES = ["error", "failed", "soft failure", "passed"]; // worst first
 const DEFAULTS = {
   verdict: "", metric: "", task: "", tag: "", candidate: "", q: "", sort: "worst", shown: "",
   case: "", check: "", seed: "", view: "slider", boxes: "1", mask: "", heat: "",
@@ -75,7 +75,11 @@ function go(changes, push = false) {
   const before = state;
   state = { ...state, ...changes };
   const address = inAddress(state);
-  if (address !== inAddress(before)) history[push ? "pushState" : "replaceState"](null, "", address);
+  if (address !== inAddress(before)) {
+    try {
+      history[push ? "pushState" : "replaceState"](null, "", address);
+    } catch { /* a browser that finds a held key too fast; the next change writes the whole state again */ }
+  }
   for (const listener of listeners) listener(state, before);
 }
 

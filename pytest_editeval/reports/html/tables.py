@@ -133,10 +133,9 @@ def task_table(results: Sequence[CheckResult]) -> tuple[list[str], dict[str, dic
     metrics = sorted({result.metric for result in results})
     groups: dict[str, dict[str, list[CheckResult]]] = {}
     for result in sorted(results, key=lambda result: (result.task is None, result.task or "")):
-        groups.setdefault(result.task or NO_TASK, {}).setdefault(result.metric, []).append(result)
+        groups.setdefault(visible(result.task or NO_TASK), {}).setdefault(result.metric, []).append(result)
     return metrics, {
-        visible(task): {metric: _task_cell(group) for metric, group in by_metric.items()}
-        for task, by_metric in groups.items()
+        task: {metric: _task_cell(group) for metric, group in by_metric.items()} for task, by_metric in groups.items()
     }
 
 
