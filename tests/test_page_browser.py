@@ -552,12 +552,12 @@ def places(page: Any) -> dict[str, float]:
     [
         (
             LEAKED,
-            {"destroyed": 30.0, "9": 9.0, "baseline 8.5": 8.5, "threshold 5": 5.0, "nothing done": 0.2},
+            {"9": 9.0, "baseline 8.5": 8.5, "threshold 5": 5.0, "nothing done 0.2": 0.2},
             (5.4, 4.6),
         ),
         (
             "#case=cases/a/objects",
-            {"destroyed": 0.1, "threshold 0.6": 0.6, "0.7": 0.7, "baseline 0.75": 0.75, "nothing done": 0.9},
+            {"destroyed 0.1": 0.1, "threshold 0.6": 0.6, "0.7": 0.7, "baseline 0.75": 0.75, "nothing done 0.9": 0.9},
             (0.58, 0.62),
         ),
     ],
@@ -567,6 +567,8 @@ def test_the_scale_has_every_mark_in_its_place_and_better_to_the_right(
 ) -> None:
     page = tab().open(report, address)
     found = places(page)
+    if address == LEAKED:  # 21 beyond everything else, which takes 4.4: at the end, and no measure for the rest
+        assert found.pop("far off: destroyed 30") == 4
     assert sorted(found, key=lambda name: found[name]) == list(marks)
     worst, best = next(iter(marks.values())), list(marks.values())[-1]
 
