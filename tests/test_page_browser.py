@@ -141,7 +141,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def names(page: Any) -> list[str]:
     """What the tiles are of, in their order."""
-    return list(page.locator(".tile .name bdi").all_inner_texts())
+    return list(page.locator(".tile .name bdi").all_text_contents())
 
 
 def count(page: Any) -> str:
