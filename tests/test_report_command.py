@@ -48,7 +48,7 @@ def test_the_page_says_what_was_judged(capsys: pytest.CaptureFixture[str]) -> No
     Path("cases").mkdir()
     Path("cases/a.edit.yaml").write_text(CASES, "utf-8")
     assert main(["report", stored(row())]) == 0
-    assert capsys.readouterr().out == "report: report.html (1 cases, 0.1 MB)\n"
+    assert capsys.readouterr().out == "report: report.html (1 case, 0.1 MB)\n"
     page = written()
     assert "1 of 1 gates fail" in page.text
     assert "Gates were not judged" not in page.text
@@ -64,6 +64,16 @@ def test_gates_that_cannot_be_judged_are_no_mistake_and_say_why(capsys: pytest.C
     assert f"Gates were not judged: {first.removeprefix('gates were not judged: ')}." in written().text
     assert main(["report", stored(row(profile="other"))]) == 0
     assert "scored with profile 'other'; --config names its configuration" in capsys.readouterr().out
+
+
+def test_case_files_that_have_moved_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("moved/cases").mkdir(parents=True)
+    Path("moved/cases/a.edit.yaml").write_text(CASES, "utf-8")
+    assert main(["report", stored(row()), "--cases", "moved"]) == 0
+    assert "1 of 1 gates fail" in written().text
+    capsys.readouterr()
+    assert main(["report", "run.jsonl", "--cases", "elsewhere"]) == 4
+    assert "elsewhere: no such file or directory" in capsys.readouterr().err
 
 
 def test_candidates_come_from_several_files(capsys: pytest.CaptureFixture[str]) -> None:

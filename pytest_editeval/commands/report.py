@@ -32,6 +32,9 @@ def add(commands: Any) -> None:
         "--root", type=Path, metavar="DIR", help="where the run was started, if not here: images are looked for in it"
     )
     report.add_argument("--config", type=Path, metavar="FILE", help="configuration of the run, for its gates")
+    report.add_argument(
+        "--cases", type=Path, nargs="+", metavar="PATH", help="where the case files are now, for their gates"
+    )
     report.add_argument("--no-gates", action="store_true", help="leave the gates out")
     report.set_defaults(run=_report)
 
@@ -45,7 +48,7 @@ def _report(arguments: argparse.Namespace) -> int:
     roots = (Path(), *([] if arguments.root is None else [arguments.root]))
     settings = PageSettings(arguments.images, parse_side(arguments.size), roots)
     results = _read(arguments.results)
-    gates, why_not = ([], None) if arguments.no_gates else _gates(results, arguments.config)
+    gates, why_not = ([], None) if arguments.no_gates else _gates(results, arguments.config, arguments.cases)
     files = {"results": ", ".join(map(display_path, arguments.results))}
     notes = RunNotes(gates_not_judged=why_not, files=files)
     try:
@@ -72,7 +75,9 @@ def _read(paths: Sequence[Path]) -> list[CheckResult]:
     return [result for result, _ in found.values()]
 
 
-def _gates(results: Sequence[CheckResult], config: Path | None) -> tuple[list[GateResult], str | None]:
+def _gates(
+    results: Sequence[CheckResult], config: Path | None, cases: Sequence[Path] | None
+) -> tuple[list[GateResult], str | None]:
     """The gates as they are written now, judged on these results, and why there are none where that cannot be done.
 
     What was named has to be right; that results have travelled without their case files is no mistake.
@@ -81,23 +86,23 @@ def _gates(results: Sequence[CheckResult], config: Path | None) -> tuple[list[Ga
 
     profile = load_profile(config)
     try:
-        return _judged(results, profile), None
+        return _judged(results, profile, cases), None
     except EditEvalError as error:
-        if config is not None:
+        if config is not None or cases is not None:
             raise
         return [], str(error).splitlines()[0]
 
 
-def _judged(results: Sequence[CheckResult], profile: Profile) -> list[GateResult]:
+def _judged(results: Sequence[CheckResult], profile: Profile, cases: Sequence[Path] | None) -> list[GateResult]:
     from pytest_editeval.gating.evaluate import judge_gates
     from pytest_editeval.gating.matching import files_of
     from pytest_editeval.gating.rows import profile_of
-    from pytest_editeval.suites import load_suite
+    from pytest_editeval.suites import find_case_files, load_suite
 
     found = profile_of(results, "results")
     if found != profile.name:
         raise EditEvalError(f"the checks were scored with profile {found!r}; --config names its configuration")
-    written = load_suite(files_of(results), profile)
+    written = load_suite(files_of(results) if cases is None else find_case_files(cases), profile)
     if written.mistakes:
         raise EditEvalError(f"mistakes in case files: {len(written.mistakes):,}, the first is {written.mistakes[0]}")
     checks = [result for result in results if result.control is None]

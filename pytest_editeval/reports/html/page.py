@@ -52,7 +52,8 @@ class Written:
 
 def page_lines(path: Path, written: Written) -> list[str]:
     """What a terminal says of a page that was written."""
-    lines = [f"report: {display_path(path)} ({written.cases:,} cases, {written.size / 1e6:.1f} MB)"]
+    cases = f"{written.cases:,} case{'' if written.cases == 1 else 's'}"
+    lines = [f"report: {display_path(path)} ({cases}, {written.size / 1e6:.1f} MB)"]
     if written.missing:
         count = f"{len(written.missing):,} {'image' if len(written.missing) == 1 else 'images'}"
         lines.append(f"report: {count} could not be had: {named(written.missing, 3)}")
