@@ -50,7 +50,7 @@ pictures: $(STAMP)  ## Draw docs/pictures from the repository's cases
 screenshots: $(STAMP)  ## Take the pictures of the page and of the terminal in docs/pictures (needs Chromium)
 	$(BIN)/python docs/make_screenshots.py
 
-check: lint types test cases lint-cases docs  ## Everything that .ci/run runs
+check: lint types test cases report lint-cases docs  ## Everything that .ci/run runs
 
 bench: $(STAMP)  ## Speed and memory as ratios (DEVICE=cuda for a GPU); the last figures are in benchmarks/results.md
 	$(BIN)/python benchmarks/startup.py
