@@ -56,7 +56,7 @@ autodoc_type_aliases = {
 nitpicky = True
 nitpick_ignore_regex = [
     # Types of other projects and of the standard library, whose pages are not asked: the build needs no network.
-    ("py:.*", r"(numpy|np|torch|nn|PIL|Image|NDArray|pathlib|os|collections|typing|enum)(\..*)?"),
+    ("py:.*", r"(numpy|np|pandas|pd|torch|nn|PIL|Image|NDArray|pathlib|os|collections|typing|enum)(\..*)?"),
 ]
 
 
