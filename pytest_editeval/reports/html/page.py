@@ -13,7 +13,7 @@ from typing import Any
 from pytest_editeval import __version__
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.escapes import visible
-from pytest_editeval.reports.html.anchors import anchor, case_key
+from pytest_editeval.reports.html.anchors import anchor
 from pytest_editeval.reports.html.charts import HEIGHT, INTERVAL_WIDTH, WIDTH
 from pytest_editeval.reports.html.contents import case_data
 from pytest_editeval.reports.html.pictures import SIDE, Mode, Pictures, bodies
@@ -32,8 +32,9 @@ LEFT_OUT_SHOWN = 20
 
 @dataclass(frozen=True)
 class PageSettings:
-    """How images come into the page: embedded or linked, the longer side of a thumbnail in pixels (`None`: as they
-    are), and the folders that relative names of images are looked for in.
+    """How images come into the page: embedded or linked, and the longer side of a thumbnail in pixels.
+
+    A side of `None` leaves them as they are. Relative names are looked for in the `roots`.
     """
 
     images: Mode = "embed"
@@ -114,7 +115,6 @@ def _rendered(
     yield from template.generate(
         Outcome=Outcome,
         anchor=anchor,
-        case_key=case_key,
         chart_size=(WIDTH, HEIGHT),
         data=_json(data),
         facts=measured_with(checks),
