@@ -18,8 +18,8 @@ from PIL import Image
 
 from pytest_editeval.cli import main
 from pytest_editeval.reports.drawing import bin_edges
-from pytest_editeval.reports.pictures import Pictures
 from pytest_editeval.reports.plot_panels import PANELS, counted
+from pytest_editeval.reports.plotting import Pictures
 from pytest_editeval.results import CheckResult, Outcome
 from pytest_editeval.results_file import write_results
 from rows import result

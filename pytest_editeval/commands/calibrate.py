@@ -58,7 +58,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from pytest_editeval.reports.calibration import calibration_lines
     from pytest_editeval.reports.calibration_plots import write_plots
     from pytest_editeval.reports.layout import Screen
-    from pytest_editeval.reports.pictures import Pictures
+    from pytest_editeval.reports.plotting import Pictures
     from pytest_editeval.results_file import read_runs
     from pytest_editeval.suites import find_case_files
 

@@ -79,8 +79,8 @@ def _gate(arguments: argparse.Namespace) -> int:
 def _reported(suite: JudgedSuite, soft_failures: str) -> int:
     """Print the verdicts; returns the exit status."""
     from pytest_editeval.reports.gates import gate_lines
+    from pytest_editeval.reports.judged_again import count_line, failing, failing_lines, notice_lines
     from pytest_editeval.reports.layout import Screen
-    from pytest_editeval.reports.verdicts import count_line, failing, failing_lines, notice_lines
     from pytest_editeval.statuses import CHECKS_FAILED, GATE_FAILED, NOTHING_SCORED
 
     checks = suite.checks

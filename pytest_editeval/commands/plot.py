@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.errors import EditEvalError, display_path, known_names, unknown
-from pytest_editeval.reports.pictures import FORMATS
+from pytest_editeval.reports.plotting import FORMATS
 
 if TYPE_CHECKING:
     from pytest_editeval.gating.calibrate import Proposal
     from pytest_editeval.gating.calibration_groups import Groups
-    from pytest_editeval.reports.pictures import Pictures
     from pytest_editeval.reports.plot_panels import Runs
+    from pytest_editeval.reports.plotting import Pictures
 
 KINDS = ("scores", "margins", "roc", "trend")
 
@@ -48,8 +48,8 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 def _plot(arguments: argparse.Namespace) -> int:
     from pytest_editeval.reports.margin_plots import margin_plots
-    from pytest_editeval.reports.pictures import Pictures
     from pytest_editeval.reports.plot_panels import counted, panels_of
+    from pytest_editeval.reports.plotting import Pictures
     from pytest_editeval.reports.score_plots import score_plots
     from pytest_editeval.reports.trend_plots import trend_plots
     from pytest_editeval.results_file import read_runs, run_names

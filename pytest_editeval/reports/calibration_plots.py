@@ -10,7 +10,7 @@ from pytest_editeval.gating.calibrate import Proposal, rejected, roc
 from pytest_editeval.gating.calibration_groups import Groups
 from pytest_editeval.reports.calibration import limit, limits, title
 from pytest_editeval.reports.drawing import bin_edges, direction, histogram
-from pytest_editeval.reports.pictures import BAD, GOOD, MUTED, Pictures
+from pytest_editeval.reports.plotting import BAD, GOOD, MUTED, Pictures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

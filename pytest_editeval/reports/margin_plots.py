@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_editeval.gating.statistics import statistic_of
-from pytest_editeval.reports.pictures import BAD, GOOD, MUTED, Pictures
 from pytest_editeval.reports.plot_panels import Panel, Runs, heading, pages, panels_of, subject
+from pytest_editeval.reports.plotting import BAD, GOOD, MUTED, Pictures
 from pytest_editeval.reports.text import number
 from pytest_editeval.results import CheckResult, Outcome
 

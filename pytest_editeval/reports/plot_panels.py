@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from pytest_editeval.candidates import CONTROLS
 from pytest_editeval.gating.rows import sort_out
-from pytest_editeval.reports.pictures import Pictures
+from pytest_editeval.reports.plotting import Pictures
 from pytest_editeval.results import CheckResult, Outcome
 
 PANELS = 6

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.reports.calibration import limits
 from pytest_editeval.reports.drawing import bin_edges, direction, histogram
-from pytest_editeval.reports.pictures import BAD, GOOD, MARKERS, MUTED, Pictures
 from pytest_editeval.reports.plot_panels import (
     Panel,
     Runs,
@@ -20,6 +19,7 @@ from pytest_editeval.reports.plot_panels import (
     scores_of,
     subject,
 )
+from pytest_editeval.reports.plotting import BAD, GOOD, MARKERS, MUTED, Pictures
 from pytest_editeval.reports.text import number
 from pytest_editeval.results import CheckResult, Outcome
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.gating.statistics import statistic_of
-from pytest_editeval.reports.pictures import COLORS, MARKERS, MUTED, Pictures
 from pytest_editeval.reports.plot_panels import Panel, Runs, pages, panels_of, scores_of, subject
+from pytest_editeval.reports.plotting import COLORS, MARKERS, MUTED, Pictures
 from pytest_editeval.reports.text import named
 from pytest_editeval.results import Outcome
 
