@@ -84,5 +84,5 @@ def mask_data(mask: NDArray[np.bool_]) -> str:
 
     step = -(-max(mask.shape) // MASK_SIDE)
     stream = io.BytesIO()
-    Image.fromarray(mask[::step, ::step]).save(stream, "PNG", optimize=True)
+    Image.fromarray(mask[::step, ::step]).save(stream, "PNG")
     return base64.b64encode(stream.getvalue()).decode("ascii")

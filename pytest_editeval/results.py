@@ -173,10 +173,12 @@ class CheckResult:
 
     def to_data(self) -> dict[str, Any]:
         """Plain data (JSON types) that `from_data` turns back into an equal result."""
-        data = dataclasses.asdict(self)
+        data = dict(vars(self))  # not `asdict`, which copies every value of the details one by one
+        for name in ("parameters", "versions", "details"):
+            data[name] = dict(data[name])
         data["outcome"] = str(self.outcome)
         data["coords"] = [list(box) for box in self.coords]
-        data["repeats"] = [{**repeat, "outcome": str(repeat["outcome"])} for repeat in data["repeats"]]
+        data["repeats"] = [{**vars(repeat), "outcome": str(repeat.outcome)} for repeat in self.repeats]
         for name in ("tags", "source_size", "edited_size"):
             data[name] = None if data[name] is None else list(data[name])
         return data
