@@ -202,11 +202,9 @@ class EditHooks:
         if self._results:
             from pytest_editeval.reports.junit import suite_properties
 
-            for plugin in self.run.config.pluginmanager.get_plugins():
-                add = getattr(plugin, "add_global_property", None)
-                if add is not None:
-                    for name, value in suite_properties(self._results).items():
-                        add(name, value)
+            for plugin in self.junit_plugins():
+                for name, value in suite_properties(self._results).items():
+                    plugin.add_global_property(name, value)
 
     def in_order(self) -> list[CheckResult]:
         """The results as the checks were collected, whatever order xdist's workers finished in."""
