@@ -69,16 +69,20 @@ class OutputHooks:
         """Write the page and the Markdown file, and add to the summary of the step."""
         if self.run.is_worker or self.checks.is_dry_run():
             return
-        from pytest_editeval.reports.markdown import markdown, write_markdown
-
         results, gates, notes = self.checks.in_order(), self._gates.results if self._gates else (), self._notes()
         if (path := self.run.report_path) is not None:
             self._write("report", path, partial(self._write_page, path, results, gates, notes), session)
+        step_summary = os.environ.get(STEP_SUMMARY) if self.run.annotates else None
+        if not self.checks.has_checks and not self._mistakes:
+            step_summary = None
+        if self.run.markdown_path is None and not step_summary:
+            return
+        from pytest_editeval.reports.markdown import markdown, write_markdown
+
         text = markdown(results, gates, notes)
         if (path := self.run.markdown_path) is not None:
             self._write("markdown", path, partial(write_markdown, path, text), session)
-        step_summary = os.environ.get(STEP_SUMMARY)
-        if self.run.annotates and step_summary and (self.checks.has_checks or self._mistakes):
+        if step_summary:
             self._append(Path(step_summary), text)
 
     @property

@@ -19,7 +19,6 @@ from pytest_editeval.escapes import visible
 from pytest_editeval.locations import is_url, read_bytes
 
 Mode = Literal["embed", "link"]
-MODES: tuple[Mode, ...] = ("embed", "link")
 
 SIDE = 512
 """Pixels along the longer side of a thumbnail, unless there are so many that they would pass `BUDGET`."""
