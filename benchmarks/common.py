@@ -173,8 +173,8 @@ class Inner:
     torch: bool
 
 
-def run(command: Sequence[str | Path], folder: Path, **environment: str) -> Run:
-    """Run a command in a folder; `SystemExit` with the end of its output when it fails."""
+def run(command: Sequence[str | Path], folder: Path, *, expect: int = 0, **environment: str) -> Run:
+    """Run a command in a folder; `SystemExit` with the end of its output when its status is not what is expected."""
     with tempfile.TemporaryDirectory() as name:
         figures, output = Path(name, "figures.json"), Path(name, "output.txt")
         launcher = [sys.executable, "-I", "-S", str(HERE / "measured.py"), str(figures), *map(str, command)]
@@ -183,18 +183,18 @@ def run(command: Sequence[str | Path], folder: Path, **environment: str) -> Run:
                 launcher, cwd=folder, env=_environment() | environment, stdout=stream, stderr=stream, check=True
             )
         cost, text = json.loads(figures.read_text("utf-8")), output.read_text("utf-8", "replace")
-    if cost.pop("status") != 0:
+    if cost.pop("status") != expect:
         sys.exit(f"{' '.join(map(str, command))}\nfailed:\n{text[-3000:]}")
     return Run(**cost, output=text)
 
 
-def run_pytest(folder: Path, *arguments: str | Path, **environment: str) -> Run:
+def run_pytest(folder: Path, *arguments: str | Path, expect: int = 0, **environment: str) -> Run:
     """Run pytest in a folder, which becomes its root, whatever project lies above it."""
     settings = folder / "pytest.ini"
     if not settings.exists():
         settings.write_text("[pytest]\n", "utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-c", settings, "--rootdir", folder, *arguments]
-    return run(command, folder, **environment)
+    return run(command, folder, expect=expect, **environment)
 
 
 def run_inside(folder: Path, *arguments: str | Path) -> Inner:

@@ -93,7 +93,7 @@ def base(folder: Path) -> Profile:
     )
     transformers.DINOv3ViTModel(dinov3).save_pretrained(profile.dinov3)
     size = {"height": 224, "width": 224}
-    transformers.DINOv3ViTImageProcessor(size=size).save_pretrained(profile.dinov3)
+    checkpoints.processor_class("DINOv3ViTImageProcessor")(size=size).save_pretrained(profile.dinov3)
     torch.save(sam_model_registry["vit_b"]().state_dict(), profile.sam)
     return profile
 

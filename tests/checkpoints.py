@@ -34,6 +34,11 @@ IMAGENET_STD = [0.229, 0.224, 0.225]
 _LINEAR = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
+def processor_class(name: str) -> Any:
+    """An image processor of transformers; 4.56 has some of them under the name with "Fast" only."""
+    return getattr(hf, name, None) or getattr(hf, f"{name}Fast")
+
+
 # --- backbones -----------------------------------------------------------------------------------
 
 
@@ -84,7 +89,8 @@ def make_clip(
             whole = hf.CLIPModel(
                 hf.CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=16)
             )
-            whole.vision_model.load_state_dict(model.state_dict())
+            tower = getattr(model, "vision_model", model)  # in 4.56 the tower is a part of the class
+            whole.vision_model.load_state_dict(tower.state_dict())
             model = whole
     model.save_pretrained(folder)
     if not full:
@@ -131,7 +137,7 @@ def make_dinov3(
         model = hf.DINOv3ViTModel(config)
         _randomise(model)
     model.save_pretrained(folder)
-    hf.DINOv3ViTImageProcessor(
+    processor_class("DINOv3ViTImageProcessor")(
         size=_square(image_size), image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD
     ).save_pretrained(folder)
     return folder
@@ -360,7 +366,7 @@ def make_sam2_hf(
         )
     model.save_pretrained(folder)
     hf.Sam2Processor(
-        hf.Sam2ImageProcessor(size=_square(image_size), mask_size=_square(image_size // 4))
+        processor_class("Sam2ImageProcessor")(size=_square(image_size), mask_size=_square(image_size // 4))
     ).save_pretrained(folder)
     return folder
 

@@ -7,6 +7,7 @@ Boxes are `(x1, y1, x2, y2)` in pixels, `x2` and `y2` exclusive; sizes are `(wid
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -283,8 +284,10 @@ def _best_mask_hf(sam: HfSam, image_np: Pixels, box: Box) -> Bools:
             input_boxes=inputs["input_boxes"],
             multimask_output=True,
         )
-    sizes = [inputs[key] for key in ("original_sizes", "reshaped_input_sizes") if key in inputs]
-    masks = sam.processor.image_processor.post_process_masks(found.pred_masks, *sizes)
+    to_masks = sam.processor.image_processor.post_process_masks
+    # SAM 2's takes no second size, whatever its inputs hold.
+    wanted = inspect.signature(to_masks).parameters.keys() & {"original_sizes", "reshaped_input_sizes"}
+    masks = to_masks(found.pred_masks, **{key: inputs[key] for key in wanted})
     best: Bools = masks[0][0, int(found.iou_scores[0, 0].argmax())].numpy()
     return best
 

@@ -192,6 +192,7 @@ def test_an_error_of_a_task_is_its_callers(executor: type[InTurn] | type[Lanes])
     pool.close()
 
 
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="a switch of torch 2.9")
 def test_two_threads_compute_exactly_whoever_ends_first() -> None:
     matmul = torch.backends.mkldnn.matmul
     before = matmul.fp32_precision

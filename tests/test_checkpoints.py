@@ -27,6 +27,7 @@ from pytest_editeval.vision.backbones import Backbone
 from pytest_editeval.vision.checkpoints import read_backbone
 
 IMAGE = picture(1, 80, 60)
+IS_5 = int(transformers.__version__.split(".")[0]) >= 5
 BACKBONES: dict[str, type[Backbone]] = {"clip": CLIPMixin, "dinov3": DINOv3Mixin, "dinov2": DINOv3Mixin}
 
 
@@ -51,6 +52,11 @@ def copy(small: Path, tmp_path: Path) -> Callable[[str], Path]:
 def change(path: Path, **values: object) -> None:
     data = json.loads(path.read_text())
     path.write_text(json.dumps({key: value for key, value in (data | values).items() if value != "remove"}))
+
+
+def first_norm(weights: dict[str, torch.Tensor]) -> str:
+    """The name that it has; 4.56 writes what the tower is a part of before it."""
+    return next(name for name in weights if name.endswith("pre_layrnorm.weight"))
 
 
 def refused(use: Callable[[], object], *words: str, lines: int = 1) -> str:
@@ -180,7 +186,7 @@ def test_broken_configuration_files(
         ({"hidden_size": 32}, ["another shape"]),
         ({"num_register_tokens": 4}, ["another shape", "register_tokens"]),
         ({"num_hidden_layers": 2}, ["missing"]),
-        ({"num_hidden_layers": "two"}, ["num_hidden_layers"]),
+        ({"num_hidden_layers": "two"}, ["num_hidden_layers"] if IS_5 else ["cannot be loaded"]),
     ],
     ids=str,
 )
@@ -203,7 +209,8 @@ def test_a_configuration_that_does_not_fit(
         {"crop_size": {"height": 64, "width": 32}},
         {"crop_size": 60},
         {"crop_size": 32, "size": {"shortest_edge": 32}},  # not what config.json says
-        {"image_mean": None},
+        # 4.56 takes the default of the class.
+        *([{"image_mean": None}] if IS_5 else []),
         {"image_mean": [0.5, 0.5]},
         {"image_mean": "grey"},
         {"image_std": [0, 0, 0]},
@@ -267,7 +274,7 @@ def test_missing_weights_are_never_random(family: str, where: str, copy: Callabl
 def test_weights_that_are_not_finite(copy: Callable[[str], Path]) -> None:
     path = copy("clip")
     weights = load_file(path / "model.safetensors")
-    weights["pre_layrnorm.weight"] *= float("nan")
+    weights[first_norm(weights)] *= float("nan")
     save_file(weights, path / "model.safetensors", {"format": "pt"})
     with pytest.raises(MetricError, match="NaN or infinite features"):
         encode(path, "clip")
@@ -417,7 +424,7 @@ def test_the_fingerprint_is_of_what_was_loaded(small: Path, copy: Callable[[str]
     original, moved = (CLIPMixin(model_path=str(path), device="cpu") for path in (small / "clip", copy("clip")))
     assert original.fingerprint == moved.fingerprint
     weights = load_file(Path(moved.model_path) / "model.safetensors")
-    weights["pre_layrnorm.weight"] += 1e-3
+    weights[first_norm(weights)] += 1e-3
     save_file(weights, Path(moved.model_path) / "model.safetensors", {"format": "pt"})
     prints = [
         CLIPMixin(model_path=str(small / "clip"), device="cpu", **settings).fingerprint

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from threading import Lock, RLock
@@ -171,7 +171,11 @@ class Scorer:
             return
         self._count(backbone.family, len(ready))
         for need, entry in zip(ready, features, strict=True):
-            self._settle(need, replace(entry, mask=self._masks.pop(need, None)))
+            if isinstance(
+                need, ObjectNeed
+            ):  # metrics of objects read the CLS feature; patches are a hundred times more
+                entry = Features(entry.patches[:0].copy(), entry.cls, self._masks.pop(need, None))
+            self._settle(need, entry)
 
     def _isolate(self, key: str, group: Mapping[ImageRef, Sequence[ObjectNeed]], images: Images) -> None:
         """Cut the objects out of some images: each is embedded once, and all its boxes are prompted together."""
