@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases lint-cases test lint types docs reference pictures screenshots report check bench bench-large bench-page gate-simulation clean
+.PHONY: help cases lint-cases test lint types docs reference pictures screenshots report check bench bench-large bench-page load-test matrix gate-simulation clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -66,8 +66,16 @@ bench-large: $(STAMP)  ## The same on networks of published sizes, and on 100,00
 bench-page: $(STAMP)  ## The page of 2,000 checks: its size, and how it opens and filters (needs Chromium)
 	$(BIN)/python benchmarks/page.py $(ARGS)
 
+load-test: $(STAMP)  ## 20,000 checks over 2,000 images in one session: memory, and whether every sum is right
+	$(BIN)/python benchmarks/load.py $(ARGS)
+
+matrix:  ## The tests on the lowest and the newest dependencies, on every Python at hand (about 15 minutes each)
+	$(PYTHON) -m venv $(VENV)-nox
+	$(VENV)-nox/bin/python -m pip install --quiet nox uv
+	$(VENV)-nox/bin/nox $(ARGS)
+
 gate-simulation: $(STAMP)  ## How often a comparing gate alarms in vain, and how often it sees an effect
 	$(BIN)/python benchmarks/gate_simulation.py $(ARGS)
 
 clean:  ## Remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build .nox $(VENV)-nox

@@ -1,4 +1,4 @@
-"""A long session: 20,000 checks over 2,000 images with the embedded profile, its memory, and whether its sums are right.
+"""A long session: 20,000 checks over 2,000 images with the embedded profile: its memory, and whether the sums hold.
 
     python benchmarks/load.py --sources 1000 --workers 0
 
