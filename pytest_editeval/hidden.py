@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from typing import Any
 
 SHORTEST = 4  # shorter ones are in every message by chance
 
@@ -16,7 +18,26 @@ def hide(text: str, shown: str) -> None:
     forms = {text, expanded, os.path.normpath(expanded), os.path.abspath(expanded), os.path.realpath(expanded)}  # noqa: PTH100
     forms |= {os.path.relpath(expanded)} if os.path.isabs(expanded) else set()  # noqa: PTH117
     forms.add(text.replace("/", "--"))  # a hub id in the cache
+    if not _shown:
+        _hide_in_logs()
     _shown.update({form: shown for form in forms if len(form) >= SHORTEST and form.strip("./") != ""})
+
+
+def _hide_in_logs() -> None:
+    """Other libraries log the paths and ids that they are given, and pytest puts what is logged into every report."""
+    factory = logging.getLogRecordFactory()
+
+    def record(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        made = factory(*args, **kwargs)
+        try:
+            text = made.getMessage()
+        except Exception:  # a mistake of who logged it, which logging itself reports
+            return made
+        if (public := without_hidden(text)) != text:
+            made.msg, made.args = public, ()
+        return made
+
+    logging.setLogRecordFactory(record)
 
 
 def without_hidden(text: str) -> str:

@@ -135,7 +135,11 @@ def _read(
         except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL, a name that is too long
             target, exists = base, False
         if not exists:
-            raise ConfigError(position, f"no such file: {value.public()!r}", f"looked for {display_path(base)}")
+            raise ConfigError(
+                position,
+                f"no such file: {value.public()!r}",
+                f"looked for {display_path(path.parent / value.public())}",
+            )
         if target in (*chain, identity):
             raise ConfigError(position, f"'{BASE}' comes back to {value.public()!r}, which is being read")
         if len(chain) >= MAX_DEPTH:
