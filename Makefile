@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases lint-cases test lint types docs reference pictures screenshots report check bench bench-large bench-page load-test matrix gate-simulation clean
+.PHONY: help cases report lint-cases test lint types docs fuzz-images reference pictures screenshots check bench bench-large bench-page load-test matrix gate-simulation clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -39,6 +39,9 @@ types: $(STAMP)  ## Check types strictly
 
 docs: $(STAMP)  ## Build the documentation in docs/_build/html (no network; a warning is an error)
 	$(BIN)/python -m sphinx -W --keep-going -n -q docs docs/_build/html
+
+fuzz-images: $(STAMP)  ## Damage image files in 100,000 ways (20 minutes)
+	EDITEVAL_FUZZ_EXAMPLES=100000 $(BIN)/python -m pytest tests/test_damaged_images.py -k damage_gives --hypothesis-show-statistics $(ARGS)
 
 reference: $(STAMP)  ## Write the pages and outputs of docs/ that follow from the code
 	$(BIN)/python docs/make_reference.py

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_editeval.checks import EditCase
+from pytest_editeval.confinement import Confinement
+from pytest_editeval.derived import Derived
 from pytest_editeval.errors import CaseError, EditEvalError, display_path
 from pytest_editeval.locations import Location, display, is_url, locate
 
@@ -99,7 +101,7 @@ def seeds_of(case: EditCase) -> tuple[int, ...]:
 
 def path_name(case: EditCase, root: Path) -> str:
     """The path of the case's file from `root`, without its endings, as ``{path}`` stands for."""
-    path = case.path.absolute()
+    path = Path(os.path.normpath(case.path.absolute()))
     relative = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
     return re.sub(r"(\.edit)?\.ya?ml$", "", relative.as_posix())
 
@@ -107,8 +109,9 @@ def path_name(case: EditCase, root: Path) -> str:
 class EditFinder:
     """Finds the edits of cases; directories are listed once. ``{path}`` is the case file's path from `root`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, confinement: Confinement | None = None) -> None:
         self._root = root
+        self._confinement = confinement
         self._listed: dict[Path, frozenset[str]] = {}
         self._found_for: dict[Location, EditCase] = {}
 
@@ -132,8 +135,10 @@ class EditFinder:
         texts = [re.sub(r"\{(\w+)\}", lambda found: values[found[1]], stem) for stem in stems]
         if isinstance(directory, str):
             # Listing a bucket costs more than it tells; what is not there is said when it is read.
+            if self._confinement is not None and ("::" in texts[0] or ".." in texts[0].split("/")):
+                return Edit(seed, None, f"image {texts[0]!r} leads out of {display(directory)}")
             name = texts[0] if _suffix(texts[0]) else f"{texts[0]}.png"
-            return Edit(seed, f"{directory.rstrip('/')}/{name}")
+            return self._confined(Edit(seed, f"{directory.rstrip('/')}/{name}"), case, None)
         found = [path for text in texts for path in self._existing(directory, text)]
         if not found:
             tried = display(directory / (texts[0] if _suffix(texts[0]) else f"{texts[0]}.png"))
@@ -146,7 +151,14 @@ class EditFinder:
             other = f"{display_path(first.path)}::{first.id}"
             cure = "set 'edited_pattern', for instance '{path}/{id}'"
             return Edit(seed, None, f"image {display(found[0])} is the edit of {other} already; {cure}")
-        return Edit(seed, found[0])
+        return self._confined(Edit(seed, found[0]), case, directory)
+
+    def _confined(self, edit: Edit, case: EditCase, directory: Path | None) -> Edit:
+        """The edit, or why there is none: it is outside of the candidate's directory and of what its case may read."""
+        if self._confinement is None or edit.location is None or isinstance(edit.location, Derived):
+            return edit
+        refusal = self._confinement.refusal(edit.location, case.path, directory)
+        return edit if refusal is None else Edit(edit.seed, None, f"image {refusal}")
 
     def _existing(self, directory: Path, text: str) -> list[Path]:
         path = Path(os.path.normpath(directory / text))

@@ -20,6 +20,7 @@ from pytest_editeval.checks import (
     resolve_check,
     threshold_for,
 )
+from pytest_editeval.confinement import Confinement
 from pytest_editeval.errors import CaseError, Position, known_names, unknown
 from pytest_editeval.gate_rules import read_gates
 from pytest_editeval.locations import locate
@@ -56,19 +57,19 @@ class CaseFileError(CaseError):
         return "\n".join(str(error) for error in self.errors)
 
 
-def load_cases(path: Path) -> CaseFile:
-    """Read a file of edit cases.
+def load_cases(path: Path, confinement: Confinement | None = None) -> CaseFile:
+    """Read a file of edit cases, whose images are within the `confinement`.
 
     A mistake in a check or in a case leaves the others of the file standing (`BrokenCheck`, `BrokenCase`); one in the
     file itself or in its `defaults` raises a `CaseError`.
     """
     with no_garbage_collection():
-        return cases_of(read_yaml(path, CaseError))
+        return cases_of(read_yaml(path, CaseError), confinement)
 
 
-def cases_of(document: Document) -> CaseFile:
+def cases_of(document: Document, confinement: Confinement | None = None) -> CaseFile:
     """As `load_cases`, of a file that was parsed."""
-    return _Reader(document).file()
+    return _Reader(document, confinement).file()
 
 
 _Fields = dict[str, Any]  # validated values by key, of the keys that are written
@@ -81,8 +82,9 @@ def _fields(model: Settings) -> _Fields:
 class _Reader:
     """One file. Parts are validated where they are written; then each case is merged over the defaults."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, confinement: Confinement | None) -> None:
         self.document = document
+        self.confinement = confinement
         self.directory = document.path.absolute().parent
         self.specs = metrics()
         self.models = models(tuple(self.specs.values()))
@@ -214,6 +216,8 @@ class _Reader:
                 "has {seed}, but the case has no 'repeat'" if repeat is None else "needs {seed}, because of 'repeat'"
             )
             errors.append(CaseError(self.place(path, "edited"), f"'edited'{context} {found}"))
+        errors += self.outside("source", fields.get("source"), repeat, path, context)
+        errors += self.outside("edited", edited, repeat, path, context)
         if errors or not self.defaults_hold:
             return BrokenCase(name, _sorted((*errors, *(error for check in checks for error in _errors(check)))))
         return EditCase(
@@ -236,6 +240,20 @@ class _Reader:
             position=position,
             path=self.document.path,
         )
+
+    def outside(
+        self, key: str, text: str | None, repeat: RepeatSpec | None, path: DataPath, context: str
+    ) -> Iterator[CaseError]:
+        """That an image is not where this file may read."""
+        if text is None or self.confinement is None:
+            return
+        seeds = repeat.seeds if repeat is not None and key == "edited" and "{seed}" in text else (None,)
+        for seed in seeds:
+            place = text if seed is None else text.replace("{seed}", str(seed))
+            refusal = self.confinement.refusal(locate(place, self.directory), self.document.path)
+            if refusal is not None:
+                yield CaseError(self.place(path, key), f"'{key}'{context}: {refusal}")
+                return
 
     def validated(
         self, data: dict[Any, Any], path: DataPath, context: str

@@ -35,7 +35,7 @@ class EditFile(CaseCollector, pytest.File):
     def collect(self) -> Iterator[pytest.Collector]:
         """One node per case and candidate; a case with a mistake is one that fails to collect."""
         run = self.config.stash[RUN]
-        loaded = load_cases(self.path)
+        loaded = load_cases(self.path, run.confinement)
         if loaded.gates:
             run.gating.of_files[display_path(self.path)] = loaded.gates
         for case in loaded.cases:

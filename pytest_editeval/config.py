@@ -8,19 +8,21 @@ is never changed. Empty text, as an empty default gives it (``${env:NAME:}``), m
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from pytest_editeval.device import check_device
+from pytest_editeval.confinement import Confinement
+from pytest_editeval.device import ALLOWED, check_device
 from pytest_editeval.errors import ConfigError, EditEvalError, Position, known_names, unknown
 from pytest_editeval.gate_rules import Gate, read_gates
+from pytest_editeval.hidden import hide
 from pytest_editeval.references import BASE, Resolver, Source, Value, read_source
 from pytest_editeval.registry import PATCH_MASK_THRESHOLD, PIPES, WHITE, Color, MetricSpec, Scope, get_metric, metrics
-from pytest_editeval.validation import ColorField, PatchThreshold, Settings, no_boolean, problems
+from pytest_editeval.validation import ColorField, PatchThreshold, Problem, Settings, dotted, no_boolean, problems
 from pytest_editeval.yamlfile import DataPath
 
 EMBEDDED = "embedded"
@@ -36,7 +38,7 @@ ModelType = Literal["vit_b", "vit_l", "vit_h"]
 class SamSettings:
     """The segmenter: its checkpoint, and `model_type` where a segment-anything file needs one."""
 
-    model_path: str
+    model_path: str = field(repr=False)  # an environment variable may have given it
     model_type: ModelType | None = None
     device: str | None = None
     dtype: Dtype = "float32"
@@ -50,7 +52,7 @@ class PipeSettings:
     """
 
     pipe_name: str
-    model_path: str | None = None
+    model_path: str | None = field(default=None, repr=False)
     device: str | None = None
     fit: Literal["crop", "squash"] = "crop"
     input_size: int | None = None
@@ -94,11 +96,14 @@ class Profile:
         raise ConfigError(self.position, f"profile {self.name!r} does not configure metric {metric!r}", hint)
 
 
-def load_profile(path: Path | None) -> Profile:
-    """Read a configuration file; `None` is the embedded profile, whose checkpoints come with the package."""
+def load_profile(path: Path | None, confinement: Confinement | None = None) -> Profile:
+    """Read a configuration file, whose `_base_` is within the `confinement`.
+
+    `None` is the embedded profile, whose checkpoints come with the package.
+    """
     if path is None:
         return _embedded()
-    source = read_source(path)
+    source = read_source(path, confinement)
     return _Reader(source).profile(path)
 
 
@@ -178,6 +183,9 @@ class _Reader:
             not isinstance(name.data, str) or not name.data.isprintable() or not name.data.strip()
         ):
             raise ConfigError(name.position, "'profile' must be a name, as text")
+        if name is not None and name.shown is not None:
+            message = f"'profile' is written into every report, so it cannot come from {name.shown}"
+            raise ConfigError(name.position, message, "write the name here")
         return Profile(
             name=name.data if name else path.stem,
             path=path,
@@ -201,9 +209,9 @@ class _Reader:
         entry = _checked(_Metric, value, where) if value.data is not None else _Metric()
         blocks = value.data or {}
         if entry.pipe_name not in (None, spec.pipe_name):
-            message = f"metric {spec.name!r} is not computed by {entry.pipe_name!r}"
+            message = f"metric {spec.name!r} is not computed by {blocks['pipe_name'].public()!r}"
             if entry.pipe_name not in PIPES:
-                message = unknown("pipe", entry.pipe_name, PIPES)
+                message = unknown("pipe", blocks["pipe_name"].public(), PIPES)
             raise ConfigError(blocks["pipe_name"].position, message, f"{spec.name!r} takes {spec.pipe_name!r}")
         parameters = self.parameters(spec, blocks.get("runtime_params"), where)
         return MetricSettings(
@@ -263,6 +271,10 @@ def _gates(value: Value) -> tuple[Gate, ...]:
         part, found = value.at(path)
         return part.key if key or not found else part.position
 
+    for part in value.parts():
+        if part.shown is not None:
+            message = f"a gate is written into every report, so nothing of it can come from {part.shown}"
+            raise ConfigError(part.position, message, "write it here")
     gates, errors = read_gates(value.plain(), place, ConfigError, of_file=False)
     if errors:
         raise errors[0]
@@ -280,17 +292,36 @@ def _checked(model: type[_Model], value: Value, where: str) -> _Model:
         known = {(): model.model_fields, ("sam",): _Sam.model_fields}
         problem = next(problems(error, value.plain(), where, lambda path: ("key", known.get(path, ()))))
     part, found = value.at(problem.path)
+    if shown := [inner.shown for inner in part.parts() if inner.shown is not None]:
+        problem = _without_values(model, value, problem, where, shown)
     position = part.key if problem.on_key or not found else part.position
     raise ConfigError(position, problem.message, problem.hint)
+
+
+def _without_values(model: type[Settings], value: Value, problem: Problem, where: str, shown: Sequence[str]) -> Problem:
+    """The problem as it is with ``${env:NAME}`` for the values of environment variables, which may be secrets."""
+    data = value.public()
+    try:
+        model.model_validate(data)
+    except ValidationError as error:
+        for other in problems(error, data, where, lambda _: ("key", ())):
+            if other.path == problem.path:
+                return other
+    return Problem(problem.path, problem.on_key, f"{dotted(problem.path)}{where} cannot be {', '.join(shown)}", None)
 
 
 def _model_path(value: Value | None) -> str | None:
     if value is None or not value.data:
         return None
     text = str(value.data)
+    if value.shown is not None:
+        hide(text, value.shown)
     if value.from_environment or not text.startswith(("./", "../")):
         return text
-    return os.path.normpath(value.position.path.parent.absolute() / text)  # links keep their names
+    path = os.path.normpath(value.position.path.parent.absolute() / text)  # links keep their names
+    if value.shown is not None:
+        hide(path, value.shown)
+    return path
 
 
 def _device(name: str | None, value: Value | None) -> str | None:
@@ -299,5 +330,6 @@ def _device(name: str | None, value: Value | None) -> str | None:
     try:
         check_device(name)
     except EditEvalError as error:
-        raise ConfigError(value.position, str(error)) from None
+        message = str(error) if value.shown is None else f"{value.shown} names no device; allowed: {ALLOWED}"
+        raise ConfigError(value.position, message) from None
     return None if name == "auto" else name

@@ -12,13 +12,14 @@ from typing import Any
 from pytest_editeval.errors import EditEvalError
 
 NAME_BYTES = 256
+ALLOWED = "auto, cpu, cuda, cuda:N, mps"
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def check_device(name: str) -> str:
     """The name, if it is one; `EditEvalError` lists the allowed ones."""
     if not DEVICE.fullmatch(name):
-        raise EditEvalError(f"unknown device {name!r}; allowed: auto, cpu, cuda, cuda:N, mps")
+        raise EditEvalError(f"unknown device {name!r}; allowed: {ALLOWED}")
     return name
 
 

@@ -15,6 +15,11 @@ from pathlib import Path
 class EditEvalError(Exception):
     """Base class: a mistake or a fault that is explained in one line."""
 
+    def __str__(self) -> str:
+        from pytest_editeval.hidden import without_hidden
+
+        return without_hidden(super().__str__())
+
 
 class CheckpointError(EditEvalError):
     """A checkpoint cannot be had or is not what its settings say."""
@@ -55,9 +60,10 @@ class LocatedError(EditEvalError):
 
     def __str__(self) -> str:
         from pytest_editeval.escapes import visible  # every pytest run loads this module, and few make a mistake
+        from pytest_editeval.hidden import without_hidden
 
-        line = visible(f"{self.position}: {self.message}")
-        return f"{line}\n  {visible(self.hint)}" if self.hint else line
+        line = visible(without_hidden(f"{self.position}: {self.message}"))
+        return f"{line}\n  {visible(without_hidden(self.hint))}" if self.hint else line
 
 
 class CaseError(LocatedError):

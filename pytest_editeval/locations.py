@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat as modes
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +21,20 @@ Location = Stored | Derived
 REASON_LENGTH = 200
 MESSAGE_LENGTH = 4000  # of a message that is looked at: a backend may pass on a whole page
 PACKAGES = ("s3fs", "gcsfs", "aiohttp")  # modules that are installed under their own name
+
+_REMOTE = frozenset(
+    ["http", "https", "s3", "s3a", "gs", "gcs", "hf", "abfs", "abfss", "az", "adl", "oci", "oss", "tos", "memory"]
+)
+_WRAPPERS = frozenset(["zip", "tar", "simplecache", "filecache", "blockcache"])
+"""What opens the next link of a chain."""
+
+_KINDS = (
+    (modes.S_ISDIR, "a directory"),
+    (modes.S_ISFIFO, "a FIFO"),
+    (modes.S_ISCHR, "a device"),
+    (modes.S_ISBLK, "a device"),
+    (modes.S_ISSOCK, "a socket"),
+)
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://")  # one letter is a drive of Windows
 _LINK = re.compile(r"::(?=[a-z][a-z0-9+.-]*://)")  # fsspec reads `zip://a.png::https://host/all.zip`
@@ -68,7 +84,7 @@ def stamp(location: Location) -> tuple[int, ...] | None:
 def read_bytes(location: Stored, limit: int | None = None) -> bytes:
     """The whole file; an `ImageError` when it cannot be read, or has more than `limit` bytes."""
     try:
-        data = _read_url(location, limit) if isinstance(location, str) else _read_path(location, limit)
+        data = _read_url(location, limit) if isinstance(location, str) else _read_path(location, limit, location)
     except ImageError:
         raise
     except (FileNotFoundError, NotADirectoryError):
@@ -76,13 +92,51 @@ def read_bytes(location: Stored, limit: int | None = None) -> bytes:
     except Exception as error:  # each backend has its own
         raise _cannot_read(location, _reason(error, location)) from None
     if limit is not None and len(data) > limit:
-        raise _cannot_read(location, f"it has more than {limit} bytes")
+        raise _too_long(location, limit)
     return data
 
 
-def _read_path(path: Path, limit: int | None) -> bytes:
-    with path.open("rb") as file:
-        return file.read() if limit is None else file.read(limit + 1)
+def local_parts(url: str) -> list[Path] | None:
+    """The local files that a URL, which may be a chain, has fsspec open; `None` where it would open no known thing.
+
+    Protocols that are neither known to be remote nor to open what follows in the chain may lead anywhere.
+    """
+    *wrappers, last = url.split("::")
+    if any(_scheme(link) not in _WRAPPERS for link in wrappers):
+        return None
+    if _scheme(last) in _REMOTE:
+        return []
+    if _scheme(last) not in ("", "file", "local"):
+        return None
+    from fsspec.implementations.local import LocalFileSystem
+
+    return [Path(LocalFileSystem._strip_protocol(last))]
+
+
+def _scheme(link: str) -> str:
+    """Of a link of a chain; empty for a path. fsspec takes letters alone for a scheme."""
+    scheme, separator, _ = link.partition("://")
+    return scheme if separator or re.fullmatch("[a-z]+", link) else ""
+
+
+def _read_path(path: Path, limit: int | None, location: Stored) -> bytes:
+    _check_kind(location, path.stat().st_mode)  # before it is opened, because opening alone may do something
+    # Non-blocking, because by now there may be a FIFO in its place.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        _check_kind(location, found.st_mode)
+        if limit is None:
+            return file.read()
+        if found.st_size > limit:
+            raise _too_long(location, limit)
+        return file.read(limit + 1)
+
+
+def _check_kind(location: Stored, mode: int) -> None:
+    if not modes.S_ISREG(mode):
+        kind = next((kind for is_kind, kind in _KINDS if is_kind(mode)), "something else")
+        raise _cannot_read(location, f"it is {kind}, not a regular file")
 
 
 def _read_url(url: str, limit: int | None) -> bytes:
@@ -90,6 +144,10 @@ def _read_url(url: str, limit: int | None) -> bytes:
         warnings.simplefilter("ignore")  # a warning of a backend must not fail somebody's `-W error` run
         import fsspec
 
+        for path in local_parts(url) or ():
+            if "::" not in url:
+                return _read_path(path, limit, url)
+            _check_kind(url, path.stat().st_mode)
         scheme = url.partition("://")[0]
         try:
             fsspec.get_filesystem_class(scheme)
@@ -105,8 +163,14 @@ def _read_url(url: str, limit: int | None) -> bytes:
             with suppress(Exception):  # the read says better what is wrong
                 size = system.size(path)
             if size is not None and size > limit:
-                raise _cannot_read(url, f"it has more than {limit} bytes")
+                raise _too_long(url, limit)
+            if size is None:
+                return bytes(system.cat_file(path, end=limit + 1))
         return bytes(system.cat_file(path))
+
+
+def _too_long(location: Stored, limit: int) -> ImageError:
+    return _cannot_read(location, f"it has more than {limit} bytes")
 
 
 def _cannot_read(location: Stored, reason: str) -> ImageError:

@@ -82,7 +82,7 @@ class EditMaker:
         return edited
 
     def _save(self, edited: Any, case: EditCase, candidate: str | None, seed: int) -> Path:
-        from pytest_editeval.vision.images import to_rgb
+        from pytest_editeval.vision.decoding import to_rgb
 
         folder = self.folder / (candidate or "edits") / path_name(case, self._root)
         if case.repeat:

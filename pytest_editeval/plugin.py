@@ -23,6 +23,7 @@ from pytest_editeval.run import (
     GATE_MODES,
     IMAGE_MODES,
     KEEP_EDIT_FILES,
+    ON_OFF,
     RUN,
     SOFT_FAILURES,
     EditRun,
@@ -97,6 +98,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--editeval-cache-dir", metavar="DIR", help="where they are remembered (default: in pytest's cache directory)"
     )
     group.addoption("--editeval-cache-size", metavar="SIZE", help="what they may take there (default: 2GB)")
+    group.addoption(
+        "--editeval-max-pixels", metavar="N", help="larger images are refused: a number or 100MP (default: 178956970)"
+    )
+    group.addoption(
+        "--editeval-root-only",
+        choices=ON_OFF,
+        help="case files may read below the root directory only (default: on)",
+    )
     group.addoption("--editeval-memory", metavar="SIZE", help="images and features held in memory (default: 2GB)")
     group.addoption(
         "--editeval-batch-size", metavar="N", help="images per forward pass, or auto (default): halved if too many"
@@ -132,6 +141,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("editeval_cache", "default of --editeval-cache", default="readwrite")
     parser.addini("editeval_cache_dir", "default of --editeval-cache-dir, relative to the ini file")
     parser.addini("editeval_cache_size", "default of --editeval-cache-size", default="2GB")
+    parser.addini("editeval_max_pixels", "default of --editeval-max-pixels")
+    parser.addini("editeval_root_only", "default of --editeval-root-only", default="on")
     parser.addini("editeval_memory", "default of --editeval-memory", default="2GB")
     parser.addini("editeval_batch_size", "default of --editeval-batch-size", default="auto")
     parser.addini("editeval_ray", "default of --editeval-ray; empty: no cluster", default="")

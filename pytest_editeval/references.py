@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_editeval.confinement import Confinement
 from pytest_editeval.errors import ConfigError, Position, display_path, known_names, unknown
+from pytest_editeval.hidden import hide
 from pytest_editeval.yamlfile import DataPath, Document, read_yaml
 
 BASE = "_base_"
@@ -23,13 +25,15 @@ class Value:
     """A part of a configuration with every reference replaced.
 
     `data` is a scalar, or a dict, list or tuple of values. `position` is where the value is written, in whatever
-    file that is, `key` where its key is. `from_environment` marks text that an environment variable gave.
+    file that is, `key` where its key is. `from_environment` marks text that begins with what an environment variable
+    gave. `shown` is what may be shown of a text with such a part in it: ``${env:NAME}`` in the place of each.
     """
 
     data: Any
     position: Position
     key: Position
     from_environment: bool = False
+    shown: str | None = None
     height: int = 0  # of the mappings and lists in it
 
     def plain(self) -> Any:
@@ -39,6 +43,21 @@ class Value:
         if isinstance(self.data, list | tuple):
             return type(self.data)(value.plain() for value in self.data)
         return self.data
+
+    def public(self) -> Any:
+        """The data as it may be shown."""
+        if isinstance(self.data, dict):
+            return {key: value.public() for key, value in self.data.items()}
+        if isinstance(self.data, list | tuple):
+            return type(self.data)(value.public() for value in self.data)
+        return self.data if self.shown is None else self.shown
+
+    def parts(self) -> Iterator[Value]:
+        """Itself, and everything in it."""
+        yield self
+        values = self.data.values() if isinstance(self.data, dict) else self.data
+        for value in values if isinstance(self.data, dict | list | tuple) else ():
+            yield from value.parts()
 
     def at(self, path: DataPath) -> tuple[Value, bool]:
         """The nearest existing part at `path`, and whether that is `path` itself."""
@@ -83,12 +102,14 @@ class Source:
         return found
 
 
-def read_source(path: Path) -> Source:
-    """Read a configuration file and every file that its `_base_` names, directly or not."""
-    return _read(path.absolute(), (), {}, read_yaml(path, ConfigError, tuples=True))
+def read_source(path: Path, confinement: Confinement | None = None) -> Source:
+    """Read a configuration file and every file that its `_base_` names, directly or not, within the `confinement`."""
+    return _read(path.absolute(), (), {}, read_yaml(path, ConfigError, tuples=True), confinement)
 
 
-def _read(path: Path, chain: tuple[Path, ...], known: dict[Path, Source], document: Document) -> Source:
+def _read(
+    path: Path, chain: tuple[Path, ...], known: dict[Path, Source], document: Document, confinement: Confinement | None
+) -> Source:
     identity = path.resolve()
     source = known[identity] = Source(document)
     if document.data is None:
@@ -103,19 +124,28 @@ def _read(path: Path, chain: tuple[Path, ...], known: dict[Path, Source], docume
         value = Resolver().resolve(source, (BASE, name))
         if not (isinstance(name, str) and isinstance(value.data, str) and value.data):
             raise ConfigError(position, f"'{BASE}' is a mapping from a namespace to a file")
+        if value.shown is not None:
+            hide(value.data, value.shown)
+            hide(str(path.parent / value.data), value.shown)
         base = path.parent / value.data
+        if confinement is not None and (refusal := confinement.refusal(base, path)):
+            raise ConfigError(position, f"'{BASE}': {refusal}")
         try:
             target, exists = base.resolve(), base.is_file()
         except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL, a name that is too long
             target, exists = base, False
         if not exists:
-            raise ConfigError(position, f"no such file: {value.data!r}", f"looked for {display_path(base)}")
+            raise ConfigError(
+                position,
+                f"no such file: {value.public()!r}",
+                f"looked for {display_path(path.parent / value.public())}",
+            )
         if target in (*chain, identity):
-            raise ConfigError(position, f"'{BASE}' comes back to {value.data!r}, which is being read")
+            raise ConfigError(position, f"'{BASE}' comes back to {value.public()!r}, which is being read")
         if len(chain) >= MAX_DEPTH:
             raise ConfigError(position, f"'{BASE}' leads through more than {MAX_DEPTH} files")
         if target not in known:
-            _read(base, (*chain, identity), known, read_yaml(base, ConfigError, tuples=True))
+            _read(base, (*chain, identity), known, read_yaml(base, ConfigError, tuples=True), confinement)
         source.bases[name] = known[target]
         known[target].users.append(source)
     return source
@@ -196,16 +226,20 @@ class _Text:
         pieces = self.split(text)
         if len(pieces) == 1 and pieces[0][1]:
             return self.follow(pieces[0][1])
-        written, from_environment = "", False
+        written, shown, is_hidden, from_environment = "", "", False, False
         for literal, reference in pieces:
             if reference:
                 value = self.follow(reference)
                 from_environment |= value.from_environment and not written
-                written += self.as_text(value, reference)
+                text_of_value = self.as_text(value, reference)
+                written += text_of_value
+                shown += text_of_value if value.shown is None else value.shown
+                is_hidden |= value.shown is not None
             written += literal
+            shown += literal
             if len(written) > MAX_TEXT:
                 raise ConfigError(self.position, f"references expand to more than {MAX_TEXT:,} characters")
-        return Value(written, self.position, self.position, from_environment)
+        return Value(written, self.position, self.position, from_environment, shown if is_hidden else None)
 
     def split(self, text: str) -> list[tuple[str, str]]:
         """Pairs of a literal and a reference, one of them empty."""
@@ -246,7 +280,8 @@ class _Text:
         if not name or "${" in name:
             raise ConfigError(self.position, "'${env:}' without the name of an environment variable")
         if name in self.resolver.environment:
-            return Value(self.resolver.environment[name], self.position, self.position, from_environment=True)
+            text = self.resolver.environment[name]
+            return Value(text, self.position, self.position, from_environment=True, shown=f"${{env:{_one_line(name)}}}")
         if not colon:
             hint = f"set it, or give a default: ${{env:{_one_line(name)}:DEFAULT}}"
             raise ConfigError(self.position, f"environment variable {name!r} is not set", hint)

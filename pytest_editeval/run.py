@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_editeval.candidates import Candidate, Edit, EditFinder
     from pytest_editeval.checks import EditCase
     from pytest_editeval.config import Profile
+    from pytest_editeval.confinement import Confinement
     from pytest_editeval.gate_run import GateRun
     from pytest_editeval.making import EditMaker
     from pytest_editeval.scoring.cluster.actors import Cluster
@@ -53,6 +54,7 @@ PATHS = (
     "markdown",
     "report",
 )
+ON_OFF = ("on", "off")
 WHOLE_FILES = (KEEP_EDIT_FILES, "loadfile", "each")
 
 
@@ -67,6 +69,8 @@ class EditRun:
         self.device = self.setting("device") or "auto"
         self.cache_mode = self.setting("cache") or "readwrite"
         self.cache_dir = self.setting("cache_dir")
+        self.root_only = self.setting("root_only") or "on"
+        self.max_pixels = self.setting("max_pixels")
         self.progress = Progress(config)
         self.editeval: EditEval | None = None  # once a test has asked for it
         self.marks: set[str] = set()  # tasks and tags that pytest was told of
@@ -94,6 +98,7 @@ class EditRun:
             self.memory_bytes = parse_size("editeval_memory", self.setting("memory") or "2GB")
             self.batch_size = parse_batch_size(self.setting("batch_size") or "auto")
             self.ray = self._ray_options()
+            self._limit_pixels()
             self._check_settings()
             if any(self.setting(name) not in (None, "auto") for name in ("gates", "baseline", "noise")):
                 self.gating.check_files()
@@ -149,8 +154,24 @@ class EditRun:
         if self.finder is None:
             from pytest_editeval.candidates import EditFinder
 
-            self.finder = EditFinder(self.config.rootpath)
+            self.finder = EditFinder(self.config.rootpath, self.confinement)
         return self.finder.edits(case, candidate)
+
+    @cached_property
+    def confinement(self) -> Confinement | None:
+        """What case files and configurations may read; `None` where that is anything."""
+        if self.root_only == "off":
+            return None
+        from pytest_editeval.confinement import Confinement
+
+        return Confinement(self.config.rootpath)
+
+    def _limit_pixels(self) -> None:
+        if self.max_pixels is None:
+            return
+        from pytest_editeval.pixel_limit import OPTION, limit_pixels, parse_pixels
+
+        self.config.add_cleanup(limit_pixels(parse_pixels(OPTION, self.max_pixels)))
 
     @cached_property
     def maker(self) -> EditMaker:
@@ -177,6 +198,8 @@ class EditRun:
             raise EditEvalError(f"unknown editeval_soft_failures {self.soft_failures!r}; allowed: xfail, fail")
         if self.cache_mode not in CACHE_MODES:
             raise EditEvalError(f"unknown editeval_cache {self.cache_mode!r}; allowed: {', '.join(CACHE_MODES)}")
+        if self.root_only not in ON_OFF:
+            raise EditEvalError(f"unknown editeval_root_only {self.root_only!r}; allowed: {', '.join(ON_OFF)}")
         if self.results_path is not None:
             from pytest_editeval.results_file import check_results_path
 
@@ -216,7 +239,7 @@ class EditRun:
         """The configuration's profile, or the embedded one."""
         from pytest_editeval.config import load_profile
 
-        return load_profile(Path(self._config_path) if self._config_path else None)
+        return load_profile(Path(self._config_path) if self._config_path else None, self.confinement)
 
     @cached_property
     def pool(self) -> PipePool:

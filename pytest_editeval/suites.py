@@ -11,6 +11,7 @@ from pathlib import Path
 from pytest_editeval.cases import BrokenCase, BrokenCheck, CaseFileError, load_cases, resolve_check
 from pytest_editeval.checks import EditCase, ResolvedCheck
 from pytest_editeval.config import Profile
+from pytest_editeval.confinement import Confinement
 from pytest_editeval.errors import CaseError, EditEvalError, display_path
 from pytest_editeval.gate_rules import Gate
 
@@ -73,14 +74,17 @@ def _below(directory: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names if any(fnmatch(name, pattern) for pattern in PATTERNS))
 
 
-def load_suite(files: Sequence[Path], profile: Profile) -> Suite:
-    """Read case files; a mistake leaves everything else standing, as it does in pytest."""
+def load_suite(files: Sequence[Path], profile: Profile, confinement: Confinement | None = None) -> Suite:
+    """Read case files, whose images are within the `confinement`.
+
+    A mistake leaves everything else standing, as it does in pytest.
+    """
     checks: list[SuiteCheck] = []
     gates: list[Gate] = []
     mistakes: list[CaseError] = []
     for path in files:
         try:
-            file = load_cases(path)
+            file = load_cases(path, confinement)
         except CaseError as error:
             mistakes += error.errors if isinstance(error, CaseFileError) else (error,)
             continue

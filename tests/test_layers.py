@@ -10,8 +10,21 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
-    {"errors", "escapes", "results", "statuses"},
-    {"case_schema", "cases", "check_rows", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
+    {"errors", "escapes", "hidden", "results", "statuses"},
+    {
+        "case_schema",
+        "cases",
+        "check_rows",
+        "checks",
+        "config",
+        "confinement",
+        "device",
+        "pixel_limit",
+        "digests",
+        "gate_rules",
+        "locations",
+        "needs",
+    }
     | {"candidates", "controls", "derived", "evidence", "suites", "threshold_edits", "whole_file", "yaml_edits"}
     | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
     | {"yamlfile"},

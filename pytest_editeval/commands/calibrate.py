@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_editeval.commands.reading import add_root_only, confinement_of
 from pytest_editeval.errors import EditEvalError, display_path
 
 if TYPE_CHECKING:
     from pytest_editeval.checks import CheckSpec, EditCase
+    from pytest_editeval.confinement import Confinement
     from pytest_editeval.gating.calibrate import Proposal
     from pytest_editeval.gating.calibration_groups import Groups
 
@@ -38,6 +40,7 @@ def add(commands: Any) -> None:
     parser.add_argument("--by", choices=("task",), help="a threshold for each task")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="write the ROC curves and distributions as PNGs")
     parser.add_argument("--write", action="store_true", help="write the thresholds into the case files")
+    add_root_only(parser)
     parser.set_defaults(run=_calibrate)
 
 
@@ -70,7 +73,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     groups = group_scores(
         read_runs(arguments.runs), labels, candidate=arguments.candidate, by_task=arguments.by == "task"
     )
-    _check_profile(arguments.config, groups.profile)
+    _check_profile(arguments.config, groups.profile, confinement_of(arguments))
     proposals = [
         propose(group, arguments.false_alarm, has_labels=groups.has_labels) for group in groups.groups.values()
     ]
@@ -87,10 +90,10 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_profile(config: Path | None, profile: str) -> None:
+def _check_profile(config: Path | None, profile: str, confinement: Confinement | None) -> None:
     from pytest_editeval.config import load_profile
 
-    if config is not None and (name := load_profile(config).name) != profile:
+    if config is not None and (name := load_profile(config, confinement).name) != profile:
         raise EditEvalError(f"the runs are of profile {profile!r}, --config {display_path(config)} is {name!r}")
 
 

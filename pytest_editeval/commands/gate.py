@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_editeval.commands.reading import add_root_only, confinement_of
 from pytest_editeval.errors import EditEvalError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def add(commands: Any) -> None:
     gate.add_argument("--allow-mismatch", action="store_true", help="take a baseline that was not measured alike")
     gate.add_argument("--output", type=Path, metavar="FILE", help="results file to write with the new verdicts")
     gate.add_argument("--markdown", type=Path, metavar="FILE", help="summary to write, in Markdown")
+    add_root_only(gate)
     gate.set_defaults(run=_gate)
 
 
@@ -57,9 +59,11 @@ def _gate(arguments: argparse.Namespace) -> int:
     rows = read_results(arguments.results)
     if arguments.candidate is not None:
         check_candidate(arguments.candidate, candidates_of(rows), str(arguments.results))
-    profile = load_profile(arguments.config)
+    confinement = confinement_of(arguments)
+    profile = load_profile(arguments.config, confinement)
     _check_profile(rows, profile, str(arguments.results))
-    written = load_suite(find_case_files(arguments.cases) if arguments.cases else files_of(rows), profile)
+    files = find_case_files(arguments.cases) if arguments.cases else files_of(rows, confinement)
+    written = load_suite(files, profile, confinement)
     if written.mistakes:
         print("\n".join(map(str, written.mistakes)))
         print(f"nothing judged: mistakes in case files: {len(written.mistakes):,}")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_editeval.commands.reading import add_max_pixels, add_root_only, confinement_of, limit_pixels_of
 from pytest_editeval.results import MetricIdentity
 from pytest_editeval.statuses import CHECKS_FAILED
 
@@ -34,6 +35,8 @@ def add(commands: Any) -> None:
         help="leave out findings of this kind, and count them: range, destroyed, nothing-done or noise (repeatable)",
     )
     lint.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    add_root_only(lint)
+    add_max_pixels(lint)
     lint.set_defaults(run=_lint)
 
 
@@ -47,12 +50,14 @@ def _lint(args: argparse.Namespace) -> int:
     from pytest_editeval.suites import find_case_files, load_suite
 
     check_device(args.device)
-    profile = load_profile(args.config)
+    limit_pixels_of(args)
+    confinement = confinement_of(args)
+    profile = load_profile(args.config, confinement)
     floor = read_noise(args.noise) if args.noise is not None else None
     if floor is not None and (wrong := mismatches(floor, profile.name, {})):
         raise EditEvalError("; ".join(wrong))
     files = find_case_files(args.paths)
-    suite = load_suite(files, profile)
+    suite = load_suite(files, profile, confinement)
     if args.results is not None:
         checks, identities = _from_results(args.results, suite, profile)
     else:

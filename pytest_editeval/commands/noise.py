@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_editeval.commands.reading import add_max_pixels, add_root_only, confinement_of, limit_pixels_of
 from pytest_editeval.statuses import CHECKS_FAILED
 
 if TYPE_CHECKING:
     from pytest_editeval.commands.disturbed import Edit
+    from pytest_editeval.confinement import Confinement
     from pytest_editeval.gating.noise import MetricNoise
     from pytest_editeval.suites import SuiteCheck
 
@@ -24,6 +26,8 @@ def add(commands: Any) -> None:
     noise.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     noise.add_argument("--output", metavar="FILE", type=Path, help="write the noise file, for `pytest` and `lint`")
     noise.add_argument("--candidate", metavar="NAME=DIR", help="measure the edits of a candidate, not the files' own")
+    add_root_only(noise)
+    add_max_pixels(noise)
     noise.set_defaults(run=_noise)
 
 
@@ -39,13 +43,15 @@ def _noise(args: argparse.Namespace) -> int:
     check_device(args.device)
     if args.output is not None and (args.output.is_dir() or not args.output.parent.is_dir()):
         raise EditEvalError(f"--output {display_path(args.output)}: that is a directory, or lies in none")
-    profile = load_profile(args.config)
-    suite = load_suite(find_case_files(args.paths), profile)
+    limit_pixels_of(args)
+    confinement = confinement_of(args)
+    profile = load_profile(args.config, confinement)
+    suite = load_suite(find_case_files(args.paths), profile, confinement)
     if suite.mistakes:
         print("\n".join(map(str, suite.mistakes)))
         return CHECKS_FAILED
     checks = [check for check in suite.checks if check.resolved.check.expect == "pass"]
-    edits, left_out = _edits(checks, args.candidate)
+    edits, left_out = _edits(checks, args.candidate, confinement)
     measured = measure_noise(profile, args.device, edits)
     left_out += measured.left_out
     if measured.metrics:
@@ -64,7 +70,9 @@ def _noise(args: argparse.Namespace) -> int:
     return 0
 
 
-def _edits(checks: Sequence[SuiteCheck], candidate_text: str | None) -> tuple[list[Edit], list[str]]:
+def _edits(
+    checks: Sequence[SuiteCheck], candidate_text: str | None, confinement: Confinement | None
+) -> tuple[list[Edit], list[str]]:
     """The edits whose scores are measured, and a line for each that there is none of."""
     from pytest_editeval.candidates import EditFinder, read_candidate
     from pytest_editeval.commands.disturbed import Edit
@@ -73,7 +81,7 @@ def _edits(checks: Sequence[SuiteCheck], candidate_text: str | None) -> tuple[li
     candidate = None if candidate_text is None else read_candidate(candidate_text, Path.cwd())
     if candidate is not None and candidate.directory is None:
         raise EditEvalError(f"--candidate {candidate.name}: say where its edits are: {candidate.name}=DIR")
-    finder = EditFinder(Path.cwd())
+    finder = EditFinder(Path.cwd(), confinement)
     edits: list[Edit] = []
     left_out: list[str] = []
     for check in checks:

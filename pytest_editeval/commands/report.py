@@ -6,12 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_editeval.commands.reading import add_max_pixels, add_root_only, confinement_of, limit_pixels_of
 from pytest_editeval.errors import EditEvalError, display_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_editeval.config import Profile
+    from pytest_editeval.confinement import Confinement
     from pytest_editeval.results import CheckResult, GateResult
 
 
@@ -36,6 +38,8 @@ def add(commands: Any) -> None:
         "--cases", type=Path, nargs="+", metavar="PATH", help="where the case files are now, for their gates"
     )
     report.add_argument("--no-gates", action="store_true", help="leave the gates out")
+    add_root_only(report)
+    add_max_pixels(report)
     report.set_defaults(run=_report)
 
 
@@ -45,10 +49,14 @@ def _report(arguments: argparse.Namespace) -> int:
     from pytest_editeval.reports.verdict import RunNotes
 
     check_can_render("editeval report")
+    limit_pixels_of(arguments)
     roots = (Path(), *([] if arguments.root is None else [arguments.root]))
-    settings = PageSettings(arguments.images, parse_side(arguments.size), roots)
+    confinement = confinement_of(arguments, [*roots[1:], *(path.parent for path in arguments.results)])
+    settings = PageSettings(arguments.images, parse_side(arguments.size), roots, confinement)
     results = _read(arguments.results)
-    gates, why_not = ([], None) if arguments.no_gates else _gates(results, arguments.config, arguments.cases)
+    gates, why_not = (
+        ([], None) if arguments.no_gates else _gates(results, arguments.config, arguments.cases, confinement)
+    )
     files = {"results": ", ".join(map(display_path, arguments.results))}
     notes = RunNotes(gates_not_judged=why_not, files=files)
     try:
@@ -76,7 +84,7 @@ def _read(paths: Sequence[Path]) -> list[CheckResult]:
 
 
 def _gates(
-    results: Sequence[CheckResult], config: Path | None, cases: Sequence[Path] | None
+    results: Sequence[CheckResult], config: Path | None, cases: Sequence[Path] | None, confinement: Confinement | None
 ) -> tuple[list[GateResult], str | None]:
     """The gates as they are written now, judged on these results, and why there are none where that cannot be done.
 
@@ -84,16 +92,18 @@ def _gates(
     """
     from pytest_editeval.config import load_profile
 
-    profile = load_profile(config)
+    profile = load_profile(config, confinement)
     try:
-        return _judged(results, profile, cases), None
+        return _judged(results, profile, cases, confinement), None
     except EditEvalError as error:
         if config is not None or cases is not None:
             raise
         return [], str(error).splitlines()[0]
 
 
-def _judged(results: Sequence[CheckResult], profile: Profile, cases: Sequence[Path] | None) -> list[GateResult]:
+def _judged(
+    results: Sequence[CheckResult], profile: Profile, cases: Sequence[Path] | None, confinement: Confinement | None
+) -> list[GateResult]:
     from pytest_editeval.gating.evaluate import judge_gates
     from pytest_editeval.gating.matching import files_of
     from pytest_editeval.gating.rows import profile_of
@@ -102,7 +112,8 @@ def _judged(results: Sequence[CheckResult], profile: Profile, cases: Sequence[Pa
     found = profile_of(results, "results")
     if found != profile.name:
         raise EditEvalError(f"the checks were scored with profile {found!r}; --config names its configuration")
-    written = load_suite(files_of(results) if cases is None else find_case_files(cases), profile)
+    files = files_of(results, confinement) if cases is None else find_case_files(cases)
+    written = load_suite(files, profile, confinement)
     if written.mistakes:
         raise EditEvalError(f"mistakes in case files: {len(written.mistakes):,}, the first is {written.mistakes[0]}")
     checks = [result for result in results if result.control is None]

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_editeval.confinement import Confinement
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.results import CheckResult
 from pytest_editeval.suites import absolute, find_case_files
 
 
-def files_of(results: Sequence[CheckResult]) -> list[Path]:
-    """The case files that the rows name; an `EditEvalError` where one is not there."""
+def files_of(results: Sequence[CheckResult], confinement: Confinement | None = None) -> list[Path]:
+    """The case files that the rows name; an `EditEvalError` where one is not there, or outside the `confinement`."""
     paths = [Path(name) for name in dict.fromkeys(result.file for result in results)]
     for path in paths:
+        if confinement is not None and (refusal := confinement.refusal(path)):
+            raise EditEvalError(f"case file {refusal}; or name it with --cases")
         if not path.is_file():
             raise EditEvalError(f"{path}: no such file; --cases says where the case files of the results are now")
     return find_case_files(paths)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_editeval.config import Profile
 from pytest_editeval.device import resolve_device
+from pytest_editeval.hidden import without_hidden
 
 if TYPE_CHECKING:
     from pytest_editeval.scoring.cluster.options import RayOptions
@@ -29,10 +30,10 @@ def header_lines(profile: Profile, asked: str, ray: RayOptions | None = None) ->
         size = sum(file.stat().st_size for path in checkpoints.values() for file in _files(Path(path)))
         what = f"{len(checkpoints)} checkpoints, {size / 1e6:.1f} MB"
         return [f"editeval: profile {profile.name} ({EMBEDDED}) · device {device} · {what}"]
-    named = ", ".join(f"{name} {path}" for name, path in checkpoints.items())
+    named = ", ".join(f"{name} {without_hidden(path)}" for name, path in checkpoints.items())
     return [
         f"editeval: profile {profile.name} · device {device} · {named}",
-        *(f"editeval: {note}" for note in profile.notices),
+        *(f"editeval: {without_hidden(note)}" for note in profile.notices),
     ]
 
 

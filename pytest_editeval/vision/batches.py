@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import TypeVar
 
+from pytest_editeval.hidden import without_hidden
+
 ON_CPU, ON_GPU = 8, 64
 """Images at once where nothing is set. Larger batches are no faster on a CPU, whose cores each take one."""
 
@@ -52,7 +54,8 @@ class BatchSize:
             half = max(1, tried // 2)
             if half < self.size:
                 self.size = half
-                self.notices.append(f"out of memory with {tried} images at once in {self._model}; {half} from now on")
+                line = f"out of memory with {tried} images at once in {self._model}; {half} from now on"
+                self.notices.append(without_hidden(line))
 
 
 def is_out_of_memory(error: BaseException) -> bool:

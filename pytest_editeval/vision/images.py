@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from threading import Lock, RLock
+from threading import Lock
 from typing import Protocol
 from weakref import WeakValueDictionary
 
 import numpy as np
 import PIL
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from pytest_editeval.derived import Derived
 from pytest_editeval.digests import digest_of, own_code
 from pytest_editeval.errors import ImageError
 from pytest_editeval.locations import Location, display, locate, read_bytes, stamp
 from pytest_editeval.needs import ImageRef
-from pytest_editeval.registry import WHITE
+from pytest_editeval.pixel_limit import check_pixels, max_bytes
+from pytest_editeval.vision.decoding import decode, to_rgb
 from pytest_editeval.vision.derive import derive
 
 ImageLike = Image.Image | NDArray[np.uint8] | str | Path | Derived
-
-MAX_PIXELS = 178_956_970
-"""Larger images are refused before they are decoded; Pillow's own limit against decompression bombs."""
 
 KEPT_OPEN = 4
 
@@ -109,6 +106,7 @@ class ImageFiles:
             if self._records:
                 self._records.save_image(record, ref)
         else:
+            check_pixels(*ref.size, display(location))  # it may be of a run with another limit
             opened = self._open_known(location, digest, ref)
         if key[1] is not None:  # what has no time of change may change unseen
             with self._lock:
@@ -129,12 +127,11 @@ class ImageFiles:
         if isinstance(location, Derived):
             base = self.load(location.base)
             return base.ref.digest, partial(_derived, base, location)
-        data = read_bytes(location)
+        data = read_bytes(location, max_bytes())
         return hashlib.sha256(data).hexdigest(), partial(decode, data, display(location))
 
 
 _files = ImageFiles()
-_filters = RLock()
 
 
 def load_image(image: ImageLike) -> LoadedImage:
@@ -154,7 +151,7 @@ def rgb_pixels(image: ImageLike) -> Image.Image:
     if not isinstance(image, str | Path):
         return to_rgb(image)
     location = image if isinstance(image, Path) else locate(image, Path())
-    return decode(read_bytes(location), display(location))
+    return decode(read_bytes(location, max_bytes()), display(location))
 
 
 def file_of(image: LoadedImage) -> bytes:
@@ -170,64 +167,6 @@ def _derived(base: LoadedImage, location: Derived) -> Image.Image:
     except ImageError as error:
         name = display(location.base)
         raise error if name in str(error) else ImageError(f"cannot make {display(location)}: {error}") from None
-
-
-def decode(data: bytes, name: str) -> Image.Image:
-    """Decode a file's bytes (the first frame of an animation) as `to_rgb` does; `name` is the file's in an error."""
-    try:
-        return _decode(data, name)
-    except Warning:
-        # Pillow warns of large images and of damaged EXIF, which must not fail somebody's `-W error` run. The filters
-        # are the whole process', so they are left alone until it comes to that.
-        with _filters, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return decode(data, name)
-
-
-def _decode(data: bytes, name: str) -> Image.Image:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(f"{name}: {image.width}×{image.height} pixels are more than {MAX_PIXELS}")
-            return to_rgb(image)
-    except UnidentifiedImageError:
-        raise ImageError(f"not an image file: {name} ({len(data)} bytes)") from None
-    except ImageError as error:
-        raise error if name in str(error) else ImageError(f"{name}: {error}") from None
-    except Image.DecompressionBombError:
-        raise ImageError(f"{name}: its pixels are more than {MAX_PIXELS}") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        # Pillow's decoders raise all of these on damaged files.
-        raise ImageError(f"cannot read image {name}: {error}") from None
-
-
-def to_rgb(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
-    """8-bit RGB with the EXIF orientation applied and transparency laid over white.
-
-    An array is uint8 `(H, W, 3)` RGB or `(H, W)` grey. 16-bit grey is scaled to 8 bits.
-    """
-    if not isinstance(image, Image.Image):
-        array = np.asarray(image)
-        if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
-            raise ImageError(f"an image array is uint8 (H, W, 3), not {array.dtype} {array.shape}")
-        image = Image.fromarray(array)
-    if image.width == 0 or image.height == 0:
-        raise ImageError(f"the image has no pixels ({image.width}×{image.height})")
-    image = ImageOps.exif_transpose(image)  # a copy: the caller's image stays untouched, an open file is decoded
-    if image.mode.startswith("I"):
-        deep = np.asarray(image)
-        if deep.min(initial=0) < 0 or deep.max(initial=0) > 65535:
-            raise ImageError(f"mode {image.mode} image with values outside 0 to 65535")
-        image = Image.fromarray(np.round(deep / 257).astype(np.uint8))
-    if image.mode == "F":
-        raise ImageError("mode F (floating point) has no defined range; save it with 8 or 16 bits")
-    if image.mode == "La":
-        image = image.convert("LA")  # Pillow converts premultiplied grey to nothing else
-    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        backdrop = Image.new("RGBA", layer.size, (*WHITE, 255))
-        return Image.alpha_composite(backdrop, layer).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def content_digest(image: Image.Image) -> str:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_editeval.pixel_limit import check_pixels
 from pytest_editeval.regions import clip_box
 from pytest_editeval.registry import WHITE, Box, Color
 
@@ -29,12 +30,14 @@ def cut_out(image: Pixels, mask: NDArray[np.bool_], box: Box, bg_color: Color = 
 def pad_to_square(crop: Pixels, size: int, bg_color: Color = WHITE) -> Pixels:
     """Centre `crop` `(h, w, 3)` on a square of `bg_color` and resize it to `(size, size, 3)`.
 
-    Area resampling when shrinking, cubic when growing. `ValueError` for an empty crop.
+    Area resampling when shrinking, cubic when growing. `ValueError` for an empty crop,
+    `ImageError` for one so narrow that its square has more pixels than an image may have.
     """
     height, width = crop.shape[:2]
     if height == 0 or width == 0:
         raise ValueError(f"an empty crop ({width}×{height}) cannot be padded")
     side = max(height, width)
+    check_pixels(side, side, f"the square around a {width}×{height} object")
     square = np.empty((side, side, 3), np.uint8)
     square[:] = np.array(bg_color, np.uint8)
     top, left = (side - height) // 2, (side - width) // 2

@@ -18,7 +18,7 @@ from segment_anything import SamPredictor
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import nn
 
-from pytest_editeval.errors import CheckpointError, display_path
+from pytest_editeval.errors import CheckpointError, ImageError, display_path
 from pytest_editeval.registry import Box
 from pytest_editeval.vision.checkpoints import SAM_TYPES, first_line, from_hub, read_config
 from pytest_editeval.vision.loading import load_transformers, shared_model
@@ -49,6 +49,7 @@ class SegmentAnythingFile:
     def embed(self, images: Sequence[Image.Image]) -> list[tuple[torch.Tensor, ...]]:
         """Image embedding `(1, channels, h, w)` of each image."""
         transform = SamPredictor(self.model).transform
+        _check_shapes(images, transform.target_length)
         resized = [torch.as_tensor(transform.apply_image(np.asarray(image))) for image in images]
         padded = [self.model.preprocess(pixels.permute(2, 0, 1)[None].to(self.model.device)) for pixels in resized]
         embeddings = self.model.image_encoder(torch.cat(padded).to(_dtype(self.model))).cpu()
@@ -96,6 +97,8 @@ class TransformersSam:
 
     def embed(self, images: Sequence[Image.Image]) -> list[tuple[torch.Tensor, ...]]:
         """Image embedding `(1, channels, h, w)` of each image; SAM 2 gives one for each of its three scales."""
+        if not self.sam2:  # which squashes
+            _check_shapes(images, self.processor.image_processor.size["longest_edge"])
         pixels = self.processor(images=list(images), return_tensors="pt")["pixel_values"]
         embedding = self.model.get_image_embeddings(pixels.to(self.model.device, self.model.dtype))
         levels = embedding if isinstance(embedding, list | tuple) else (embedding,)
@@ -122,6 +125,15 @@ class TransformersSam:
 
     def _inputs(self, image: Image.Image, boxes: Sequence[Box]) -> Any:
         return self.processor(images=image, input_boxes=[[list(box) for box in boxes]], return_tensors="pt")
+
+
+def _check_shapes(images: Sequence[Image.Image], side: int) -> None:
+    """An `ImageError` for an image of which nothing is left when its longer side is resized to `side`."""
+    for image in images:
+        if int(min(image.size) * side / max(image.size) + 0.5) < 1:
+            raise ImageError(
+                f"a {image.width}×{image.height} image is too narrow for SAM, which resizes the longer side to {side}"
+            )
 
 
 def load_sam(path: Path) -> nn.Module:

@@ -18,6 +18,7 @@ from PIL import Image
 from pytest_editeval.device import resolve_device
 from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, EditEvalError
+from pytest_editeval.hidden import without_hidden
 from pytest_editeval.regions import check_boxes, clip_box
 from pytest_editeval.registry import WHITE, Box, Color
 from pytest_editeval.results import Reason, SoftFailure
@@ -174,7 +175,10 @@ class SAMSegmenter:
         except Exception as error:  # whatever a checkpoint's network raises on its input
             if is_out_of_memory(error):
                 raise
-            return [SoftFailure(Reason.SEGMENTER_FAILED, f"SAM ({self.model_path}) raised {error!r}") for _ in boxes]
+            return [
+                SoftFailure(Reason.SEGMENTER_FAILED, without_hidden(f"SAM ({self.model_path}) raised {error!r}"))
+                for _ in boxes
+            ]
         image = np.asarray(embedding.image)
         return [self._object(image, mask, box, bg_color) for mask, box in zip(masks, boxes, strict=True)]
 
@@ -190,7 +194,8 @@ class SAMSegmenter:
         if x2 <= x1 or y2 <= y1:
             return SoftFailure(Reason.EMPTY_OBJECT_MASK, f"{where} holds no whole pixel; draw a larger box")
         if mask is None:
-            return SoftFailure(Reason.SEGMENTER_FAILED, f"SAM ({self.model_path}) returned no mask for {where}")
+            detail = without_hidden(f"SAM ({self.model_path}) returned no mask for {where}")
+            return SoftFailure(Reason.SEGMENTER_FAILED, detail)
         crop = cut_out(image, mask, box, bg_color)
         if crop is None:
             return SoftFailure(

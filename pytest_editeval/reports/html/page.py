@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_editeval import __version__
+from pytest_editeval.confinement import Confinement
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.escapes import visible
 from pytest_editeval.reports.html.anchors import anchor
@@ -34,12 +35,14 @@ LEFT_OUT_SHOWN = 20
 class PageSettings:
     """How images come into the page: embedded or linked, and the longer side of a thumbnail in pixels.
 
-    A side of `None` leaves them as they are. Relative names are looked for in the `roots`.
+    A side of `None` leaves them as they are. Relative names are looked for in the `roots`. What is
+    outside the `confinement` is not read.
     """
 
     images: Mode = "embed"
     side: int | None = SIDE
     roots: Sequence[Path] = field(default_factory=lambda: (Path(),))
+    confinement: Confinement | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,13 @@ def write_page(
 ) -> Written:
     """Write the page; a file that is there is replaced as a whole. Raises `OSError`, and leaves that file."""
     settings = settings or PageSettings()
-    pictures = Pictures(path.absolute().parent, mode=settings.images, side=settings.side, roots=settings.roots)
+    pictures = Pictures(
+        path.absolute().parent,
+        mode=settings.images,
+        side=settings.side,
+        roots=settings.roots,
+        confinement=settings.confinement,
+    )
     cases = case_data(results, pictures)
     prepared = pictures.prepared()
     data = {"cases": cases, "images": [picture.to_data() for picture in prepared], "names": _names(results)}

@@ -14,9 +14,11 @@ from urllib.parse import quote
 
 from PIL import ExifTags, Image
 
+from pytest_editeval.confinement import Confinement
 from pytest_editeval.errors import EditEvalError, ImageError
 from pytest_editeval.escapes import visible
 from pytest_editeval.locations import is_url, read_bytes
+from pytest_editeval.pixel_limit import max_bytes
 
 Mode = Literal["embed", "link"]
 
@@ -77,11 +79,18 @@ def parse_side(text: str) -> int | None:
 class Pictures:
     """Collects the images that a page shows. `folder` is the page's, which links are relative to.
 
-    Relative names are looked for in the `roots`, the first one that has such a file.
+    Relative names are looked for in the `roots`, the first one that has such a file. What is outside the `confinement`
+    is not read.
     """
 
     def __init__(
-        self, folder: Path, *, mode: Mode = "embed", side: int | None = SIDE, roots: Sequence[Path] = (Path(),)
+        self,
+        folder: Path,
+        *,
+        mode: Mode = "embed",
+        side: int | None = SIDE,
+        roots: Sequence[Path] = (Path(),),
+        confinement: Confinement | None = None,
     ) -> None:
         from pytest_editeval.vision.images import ImageFiles
 
@@ -89,6 +98,7 @@ class Pictures:
         self._mode = mode
         self._side = side
         self._roots = roots
+        self._confinement = confinement
         self._files = ImageFiles()
         self._wanted: dict[tuple[str, str | None], int] = {}
 
@@ -117,6 +127,8 @@ class Pictures:
             return Picture(name, note="the address of this image has a part that is not written into results")
         try:
             location = name if is_url(name) else self._found(name)
+            if self._confinement is not None and (refusal := self._confinement.refusal(location)):
+                return Picture(name, note=refusal)
             opened = self._files.load(location)
             pixels = opened.pixels
             note = None
@@ -141,7 +153,7 @@ def _embedded(name: str, location: Path | str, pixels: Image.Image, note: str | 
         return Picture(name, pixels.size, _webp(pixels, side), "image/webp", note=note)
     if isinstance(location, Path) and _is_shown_by_browsers(location):
         mime = SHOWN_BY_BROWSERS[location.suffix.lower()]
-        return Picture(name, pixels.size, read_bytes(location), mime, note=note)
+        return Picture(name, pixels.size, read_bytes(location, max_bytes()), mime, note=note)
     stream = io.BytesIO()
     pixels.save(stream, "PNG")
     return Picture(name, pixels.size, stream.getvalue(), "image/png", note=note)

@@ -15,6 +15,7 @@ from pytest_editeval.derived import Derived
 from pytest_editeval.digests import own_code, versions
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.locations import read_bytes
+from pytest_editeval.pixel_limit import max_bytes, max_pixels
 from pytest_editeval.scoring.cluster.dispatch import IN_FLIGHT, Actor, ActorLostError
 from pytest_editeval.scoring.cluster.groups import Group
 from pytest_editeval.scoring.cluster.link import RayLink, first_line
@@ -163,7 +164,7 @@ class Cluster:
         ray = self._ray
         options = {"num_cpus": self.sizing.cpus, "num_gpus": self.sizing.gpus, "scheduling_strategy": "SPREAD"}
         options |= {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": IN_FLIGHT}
-        handle = ray.remote(Remote).options(**options).remote(self._memory_bytes)
+        handle = ray.remote(Remote).options(**options).remote(self._memory_bytes, max_pixels())
         with self._lock:
             self._handles.append(handle)
             closed = self._closed
@@ -208,7 +209,7 @@ class Cluster:
             if isinstance(location, Path) and self.options.images == "paths":
                 return picture
             try:
-                data = _made(location) if isinstance(location, Derived) else read_bytes(location)
+                data = _made(location) if isinstance(location, Derived) else read_bytes(location, max_bytes())
             except Exception as error:
                 return replace(picture, error=error)
         return replace(picture, data=self._ray.put(data))

@@ -16,6 +16,7 @@ from pytest_editeval.digests import own_code, versions
 from pytest_editeval.errors import CheckpointError, EditEvalError, ImageError
 from pytest_editeval.locations import read_bytes
 from pytest_editeval.needs import ImageRef, ScoreRequest
+from pytest_editeval.pixel_limit import DEFAULT, limit_pixels, max_bytes
 from pytest_editeval.registry import load_object
 from pytest_editeval.results import Score
 from pytest_editeval.scoring.cluster.parcels import Model, Node, Outcome, Picture, Reply, Task
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 class Remote:
     """The actor. It keeps its models and what they encoded as long as it lives; Ray calls it from several threads."""
 
-    def __init__(self, memory_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, max_pixels: int = DEFAULT) -> None:
         from pytest_editeval.vision.features import FeatureMemory
         from pytest_editeval.vision.lanes import Lanes
         from pytest_editeval.vision.scorer import Scorer
 
+        limit_pixels(max_pixels)
         self._scorer = Scorer(FeatureMemory(memory_bytes), executor=Lanes())
         self._lock = Lock()
         self._broken: dict[str, Exception] = {}
@@ -99,7 +101,8 @@ class Remote:
 
 
 def _open(ref: ImageRef, picture: Picture) -> Image.Image:
-    from pytest_editeval.vision.images import content_digest, decode
+    from pytest_editeval.vision.decoding import decode
+    from pytest_editeval.vision.images import content_digest
 
     if picture.error is not None:
         raise picture.error
@@ -108,7 +111,7 @@ def _open(ref: ImageRef, picture: Picture) -> Image.Image:
         problem = "was changed while the run was using it; run again"
     elif isinstance(picture.location, Path | str):
         try:
-            image = decode(read_bytes(picture.location), picture.name)
+            image = decode(read_bytes(picture.location, max_bytes()), picture.name)
         except ImageError as error:
             raise ImageError(f"{error} (on Ray node {_node()[1]})") from None
         problem = f"is another image on Ray node {_node()[1]} than here"
