@@ -237,8 +237,11 @@ def checked_geometry(model_path: str, input_size: int, patch_size: int, shortest
 
 def file_digests(model_path: str) -> dict[str, str]:
     """SHA-256 of each of the checkpoint's files, by name. What a hub id lacks on disk is downloaded."""
-    stats = [(file, file.stat()) for file in checkpoint_files(model_path)]
-    return {file.name: _file_digest(file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in stats}
+    try:
+        stats = [(file, file.stat()) for file in checkpoint_files(model_path)]
+        return {file.name: _file_digest(file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in stats}
+    except OSError as error:
+        raise CheckpointError(f"{model_path} cannot be read: {first_line(error)}") from None
 
 
 @cache
@@ -273,6 +276,11 @@ def hub_snapshot(model_path: str) -> Path:
     """The files of a hub id that are used, downloaded; one commit in a process, whose name the directory has."""
     path = _downloaded(model_path, SAFETENSORS_FILES)
     return path if any(path.glob("*.safetensors")) else _downloaded(model_path, PICKLED_FILES)
+
+
+def hub_revision(model_path: str) -> str | None:
+    """The commit that a hub id stands for in this process; `None` for a place on disk."""
+    return None if is_local(model_path) else hub_snapshot(model_path).name
 
 
 def _downloaded(model_path: str, weights: tuple[str, ...]) -> Path:
