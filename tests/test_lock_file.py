@@ -153,7 +153,10 @@ HOSTILE = [
     (b'{"format": "pytest-editeval lock 1"}', "'checkpoints'"),
     (b'{"format": "pytest-editeval lock 1", "checkpoints": []}', "must be a mapping"),
     (b'{"format": "pytest-editeval lock 1", "checkpoints": {"a": {"files": {}}}}', "must not be empty"),
-    (b'{"format": "pytest-editeval lock 1", "checkpoints": {"a": {"file": {}}}}', "'checkpoints.a.files' in the lock file is missing"),
+    (
+        b'{"format": "pytest-editeval lock 1", "checkpoints": {"a": {"file": {}}}}',
+        "'checkpoints.a.files' in the lock file is missing",
+    ),
     (
         b'{"format": "pytest-editeval lock 1", "checkpoints": {"a": {"files": {"b": {"sha256": "x", "size": 1}}}}}',
         "sha256",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle  # nosec B403  for the class of its errors
+import pickle  # nosec B403  # for the class of its errors
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -121,7 +121,8 @@ def read_json(model_path: str, name: str) -> dict[str, Any] | None:
 
         def download() -> Path | None:
             try:
-                return Path(hf_hub_download(model_path, name))  # nosec B615  JSON, and see `_downloaded`
+                path = hf_hub_download(model_path, name)  # nosec B615  # `editeval models lock` pins it
+                return Path(path)
             except LocalEntryNotFoundError:
                 raise
             except EntryNotFoundError:
@@ -287,10 +288,11 @@ def _downloaded(model_path: str, weights: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
 
     wanted = [*CONFIGS, *weights]
-    # The commit is pinned by `editeval models lock`, with the files themselves.
-    return Path(
-        from_hub(model_path, lambda: snapshot_download(model_path, allow_patterns=wanted))  # nosec B615
-    )
+
+    def download() -> str:
+        return snapshot_download(model_path, allow_patterns=wanted)  # nosec B615  # `editeval models lock` pins it
+
+    return Path(from_hub(model_path, download))
 
 
 def _square(value: object, fallback: int, model_path: str, name: str) -> int:

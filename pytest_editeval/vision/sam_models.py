@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle  # nosec B403  for the class of its errors
+import pickle  # nosec B403  # for the class of its errors
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
