@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 
 def main() -> int:
     """Audit the packages of this environment."""
+    if find_spec("pip_audit") is None:
+        sys.exit("pip-audit is not installed: pip install -e '.[dev]'")
     command = [sys.executable, "-m", "pip_audit", "--format=json", "--progress-spinner=off", "--skip-editable"]
     run = subprocess.run(command, capture_output=True, text=True)
     try:

@@ -134,6 +134,15 @@ def test_a_checkpoint_of_the_hub_is_locked_with_its_commit(
     checkpoints.hub_snapshot.cache_clear()
 
 
+def test_configuration_files_without_weights_are_no_checkpoint(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a cache is that was filled in part."""
+    (folder / "models" / "clip" / "model.safetensors").unlink()
+    assert main(["models", "lock", "--config", "config.yaml"]) == 4
+    assert "has no model.safetensors" in capsys.readouterr().err
+
+
 def test_names_are_the_same_on_every_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models").mkdir()

@@ -65,10 +65,12 @@ def lock_name(model_path: str, folder: Path) -> str:
 
 def locked_checkpoint(model_path: str) -> LockedCheckpoint:
     """The files of a checkpoint as they are now; raises a `CheckpointError`."""
-    from pytest_editeval.vision.checkpoints import checkpoint_files, file_digests, hub_revision
+    from pytest_editeval.vision.checkpoints import checkpoint_files, checkpoint_folder, file_digests, hub_revision
+    from pytest_editeval.vision.weights import existing_weights
 
+    place = checkpoint_folder(model_path)
+    if place.is_dir():
+        existing_weights(model_path, place)
     sizes = {file.name: file.stat().st_size for file in checkpoint_files(model_path)}
     files = {name: LockedFile(sha256=sha256, size=sizes[name]) for name, sha256 in file_digests(model_path).items()}
-    if not files:
-        raise CheckpointError(f"{model_path} holds no file of a checkpoint")
     return LockedCheckpoint(files=files, revision=hub_revision(model_path))

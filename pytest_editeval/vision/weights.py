@@ -60,15 +60,21 @@ def weight_files(model_path: str, folder: Path) -> list[Path]:
     return []
 
 
+def existing_weights(model_path: str, folder: Path) -> list[Path]:
+    """The same; `CheckpointError` where there are none."""
+    files = weight_files(model_path, folder)
+    if not files:
+        raise CheckpointError(f"{model_path} has no {SAFETENSORS} and no {PICKLED}; download it again")
+    return files
+
+
 def check_weights(model_path: str, folder: Path, config: Mapping[str, Any]) -> Held:
     """What the weights' files hold, by their headers.
 
     `CheckpointError` when there are none, one is not what its name says, `config.json` sends the loading elsewhere, or
     asks for more layers than there can be weights of.
     """
-    files = [file for file in weight_files(model_path, folder) if not file.name.endswith(INDEX)]
-    if not files:
-        raise CheckpointError(f"{model_path} has no {SAFETENSORS} and no {PICKLED}; download it again")
+    files = [file for file in existing_weights(model_path, folder) if not file.name.endswith(INDEX)]
     if (folder / "adapter_config.json").exists():
         raise CheckpointError(
             f"{model_path} holds an adapter (adapter_config.json), which is not loaded; merge it into the weights"
