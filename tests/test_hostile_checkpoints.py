@@ -378,6 +378,16 @@ def test_a_configuration_that_asks_for_all_memory_is_refused(
         refused(lambda: use(path), path.name)
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [({"rescale_factor": 0.0}, "float division by zero"), ({"crop_size": [1, 2]}, "crop_size [1, 2] is not square")],
+    ids=str,
+)
+def test_an_image_processor_that_cannot_be_used_is_refused(values: dict[str, Any], words: str, clip: Path) -> None:
+    change(clip / "preprocessor_config.json", **values)
+    refused(lambda: encode(clip), words)
+
+
 @pytest.mark.parametrize("size", [10**7, 8192])
 def test_an_image_processor_that_asks_for_all_memory_is_refused(size: int, dinov3: Path) -> None:
     change(dinov3 / "preprocessor_config.json", size={"height": size, "width": size})

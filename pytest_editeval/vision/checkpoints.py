@@ -301,7 +301,9 @@ def _square(value: object, fallback: int, model_path: str, name: str) -> int:
         if height != width or not isinstance(height, int):
             raise CheckpointError(f"{model_path}: {name} {dict(value)} is not square; only square inputs are supported")
         return height
-    if isinstance(value, list | tuple) and len(set(value)) == 1:
+    if isinstance(value, list):
+        if not value or any(length != value[0] for length in value):
+            raise CheckpointError(f"{model_path}: {name} {value} is not square; only square inputs are supported")
         value = value[0]
     return value if isinstance(value, int) and not isinstance(value, bool) else fallback
 

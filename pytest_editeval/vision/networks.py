@@ -44,7 +44,7 @@ def normalised(images: Sequence[Image.Image], processor: Any, geometry: Geometry
     size = {"height": height, "width": width}
     try:
         batch = processor(images=list(images), size=size, do_resize=True, do_center_crop=False, return_tensors="pt")
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
         raise CheckpointError(
             f"{model_path}: its preprocessor_config.json does not work: {first_line(error)}"
         ) from error
