@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases report lint-cases test lint types docs fuzz-images reference pictures screenshots check bench bench-large bench-page load-test matrix gate-simulation clean
+.PHONY: help cases report lint-cases test lint types security docs fuzz-images reference pictures screenshots check bench bench-large bench-page load-test matrix gate-simulation clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -37,6 +37,10 @@ lint: $(STAMP)  ## Check style and formatting
 types: $(STAMP)  ## Check types strictly
 	$(BIN)/mypy
 
+security: $(STAMP)  ## Look for insecure code (bandit) and vulnerable packages (pip-audit, where it reaches its data)
+	$(BIN)/python -m bandit --quiet --configfile pyproject.toml --recursive pytest_editeval
+	$(BIN)/python .ci/audit.py
+
 docs: $(STAMP)  ## Build the documentation in docs/_build/html (no network; a warning is an error)
 	$(BIN)/python -m sphinx -W --keep-going -n -q docs docs/_build/html
 
@@ -53,7 +57,7 @@ pictures: $(STAMP)  ## Draw docs/pictures from the repository's cases
 screenshots: $(STAMP)  ## Take the pictures of the page and of the terminal in docs/pictures (needs Chromium)
 	$(BIN)/python docs/make_screenshots.py
 
-check: lint types test cases report lint-cases docs  ## Everything that .ci/run runs
+check: lint types security test cases report lint-cases docs  ## Everything that .ci/run runs
 
 bench: $(STAMP)  ## Speed and memory as ratios (DEVICE=cuda for a GPU); the last figures are in benchmarks/results.md
 	$(BIN)/python benchmarks/startup.py

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from pytest_editeval import __version__
-from pytest_editeval.commands import baseline, calibrate, catalogue, compare, gate, lint, noise, plot, report
+from pytest_editeval.commands import baseline, calibrate, catalogue, compare, gate, lint, models, noise, plot, report
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.escapes import visible
 from pytest_editeval.statuses import USAGE_ERROR
 
-COMMANDS = (report, gate, compare, baseline, calibrate, noise, lint, plot, catalogue)
+COMMANDS = (report, gate, compare, baseline, calibrate, noise, lint, plot, models, catalogue)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_editeval.results import CheckResult
 
 DRY_RUNS = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test", "cacheshow")
+MODEL_FIXTURES = frozenset({"editeval", "clip_pipe", "dinov3_pipe", "sam_segmenter"})
 
 
 class EditHooks:
@@ -35,6 +36,7 @@ class EditHooks:
         self._failed: list[pytest.TestReport] = []
         self._checks: dict[str, None] = {}  # in the order of collection
         self._other_errors = 0
+        self._lock_checked = False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -59,12 +61,17 @@ class EditHooks:
         self._note_checks([item.nodeid for item in session.items])
         if self.mistakes and not self._other_errors:
             session.config.option.continue_on_collection_errors = True
+        if not self.run.is_worker and not self.is_dry_run() and _use_models(session.items):
+            self.run.check_lock()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         """The controller, which collects nothing itself, learns which checks there are, and prints the header."""
         first = not self._checks
         self._note_checks(ids)
+        if not self._lock_checked and not self.is_dry_run():
+            self._lock_checked = True
+            self.run.check_lock()  # before xdist gives out the first test; which fixtures they take is not known here
         reporter = self.run.config.pluginmanager.get_plugin("terminalreporter")
         if first and self._checks and reporter is not None and self.run.config.get_verbosity() >= 0:
             for line in self._header():
@@ -82,10 +89,7 @@ class EditHooks:
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
         """The header lines: which profile and device are in use."""
-        fixtures = {"editeval", "clip_pipe", "dinov3_pipe", "sam_segmenter"}
-        if self.run.config.get_verbosity() < 0:
-            return []
-        if not any(fixtures.intersection(getattr(item, "fixturenames", ())) for item in items):
+        if self.run.config.get_verbosity() < 0 or not _use_models(items):
             return []
         return self._header()
 
@@ -238,3 +242,8 @@ class EditHooks:
         """The selected checks that have no result."""
         known = {result.node_id for result in self._results}
         return [nodeid for nodeid in self._checks if nodeid not in known]
+
+
+def _use_models(items: Sequence[pytest.Item]) -> bool:
+    """Whether any of the tests takes a fixture that holds models."""
+    return any(MODEL_FIXTURES.intersection(getattr(item, "fixturenames", ())) for item in items)

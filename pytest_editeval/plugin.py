@@ -48,6 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Options, and the ini settings of the same names."""
     group = parser.getgroup("editeval", "image edit evaluation")
     group.addoption("--editeval-config", metavar="FILE", help="configuration file that names the models (a profile)")
+    group.addoption(
+        "--editeval-lock", metavar="FILE", help="stop unless the checkpoints are those of `editeval models lock`"
+    )
     group.addoption("--editeval-device", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:N or mps")
     group.addoption(
         "--editeval-results", metavar="FILE", help="write one row per check to FILE: .jsonl, .csv or .parquet"
@@ -128,6 +131,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--editeval-markdown", metavar="FILE", help="write a summary of the run to FILE, in Markdown")
     parser.addini("editeval_files", "file name patterns of edit cases", type="args", default=DEFAULT_FILES)
     parser.addini("editeval_config", "default of --editeval-config, relative to the ini file")
+    parser.addini("editeval_lock", "default of --editeval-lock, relative to the ini file")
     parser.addini("editeval_device", "default of --editeval-device", default="auto")
     parser.addini("editeval_results", "default of --editeval-results, relative to the ini file")
     parser.addini("editeval_report", "default of --editeval-report, relative to the ini file")

@@ -46,6 +46,7 @@ ATTACHMENT_MODES = ("auto", "jenkins", "gitlab", "off")
 KEEP_EDIT_FILES = "keep-edit-files"  # in the place of a mode of xdist, where none was given
 PATHS = (
     "config",
+    "lock",
     "results",
     "cache_dir",
     "edits",
@@ -211,6 +212,10 @@ class EditRun:
                 raise EditEvalError(f"unknown editeval_{name} {mode!r}; allowed: {', '.join(modes)}")
         if self._config_path is not None:
             _ = self.profile
+        if self.setting("lock") is not None and not self.is_worker:
+            from pytest_editeval.lock_file import read_lock
+
+            read_lock(Path(str(self.setting("lock"))))
 
     def _ray_options(self) -> RayOptions | None:
         address = self.setting("ray")
@@ -240,6 +245,18 @@ class EditRun:
         from pytest_editeval.config import load_profile
 
         return load_profile(Path(self._config_path) if self._config_path else None, self.confinement)
+
+    def check_lock(self) -> None:
+        """A `pytest.UsageError` when a checkpoint of the profile is not what the lock file says."""
+        path = self.setting("lock")
+        if path is None:
+            return
+        from pytest_editeval.scoring.locking import check_lock
+
+        try:
+            check_lock(Path(path), self.profile)
+        except EditEvalError as error:
+            raise pytest.UsageError(f"editeval: {error}") from None
 
     @cached_property
     def pool(self) -> PipePool:

@@ -54,7 +54,7 @@ def edit_thresholds(content: bytes, path: Path, profile: str, wanted: Wanted) ->
         return content
     edits = TextEdits(content)
     for use in changes.values():
-        assert use.wanted is not None  # noqa: S101
+        assert use.wanted is not None, "only uses with a wanted value come here"  # noqa: S101
         if isinstance(use.node, yaml.MappingNode):
             edits.add_entry(use.node, profile, use.wanted)
         elif isinstance(use.node, yaml.ScalarNode):

@@ -27,7 +27,7 @@ LAYERS = [
     }
     | {"candidates", "controls", "derived", "evidence", "suites", "threshold_edits", "whole_file", "yaml_edits"}
     | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
-    | {"yamlfile"},
+    | {"jsonfile", "lock_file", "yamlfile"},
     {"vision"},
     {"scoring", "gating"},
     {

@@ -34,6 +34,7 @@ def add(commands: Any) -> None:
         choices=("range", "destroyed", "nothing-done", "noise"),
         help="leave out findings of this kind, and count them: range, destroyed, nothing-done or noise (repeatable)",
     )
+    lint.add_argument("--lock", metavar="FILE", type=Path, help="stop unless the checkpoints are those of a lock file")
     lint.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     add_root_only(lint)
     add_max_pixels(lint)
@@ -47,12 +48,15 @@ def _lint(args: argparse.Namespace) -> int:
     from pytest_editeval.gating.lint import lint
     from pytest_editeval.gating.noise import mismatches, read_noise
     from pytest_editeval.reports.lint import finding_line, not_told
+    from pytest_editeval.scoring.locking import check_lock
     from pytest_editeval.suites import find_case_files, load_suite
 
     check_device(args.device)
     limit_pixels_of(args)
     confinement = confinement_of(args)
     profile = load_profile(args.config, confinement)
+    if args.lock is not None:
+        check_lock(args.lock, profile)
     floor = read_noise(args.noise) if args.noise is not None else None
     if floor is not None and (wrong := mismatches(floor, profile.name, {})):
         raise EditEvalError("; ".join(wrong))

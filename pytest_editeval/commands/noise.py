@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
     noise.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="case files, or directories of them")
     noise.add_argument("--config", metavar="FILE", type=Path, help="configuration file (default: the embedded profile)")
     noise.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    noise.add_argument("--lock", metavar="FILE", type=Path, help="stop unless the checkpoints are those of a lock file")
     noise.add_argument("--output", metavar="FILE", type=Path, help="write the noise file, for `pytest` and `lint`")
     noise.add_argument("--candidate", metavar="NAME=DIR", help="measure the edits of a candidate, not the files' own")
     add_root_only(noise)
@@ -38,6 +39,7 @@ def _noise(args: argparse.Namespace) -> int:
     from pytest_editeval.errors import EditEvalError, display_path
     from pytest_editeval.escapes import visible
     from pytest_editeval.gating.noise import NoiseFloor, write_noise
+    from pytest_editeval.scoring.locking import check_lock
     from pytest_editeval.suites import find_case_files, load_suite
 
     check_device(args.device)
@@ -46,6 +48,8 @@ def _noise(args: argparse.Namespace) -> int:
     limit_pixels_of(args)
     confinement = confinement_of(args)
     profile = load_profile(args.config, confinement)
+    if args.lock is not None:
+        check_lock(args.lock, profile)
     suite = load_suite(find_case_files(args.paths), profile, confinement)
     if suite.mistakes:
         print("\n".join(map(str, suite.mistakes)))

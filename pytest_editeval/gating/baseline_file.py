@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from pytest_editeval import __version__
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.gating.baseline import Accepted, Baseline, baseline_of, metric_of
 from pytest_editeval.gating.rows import of_candidate, profile_of, sort_out
+from pytest_editeval.jsonfile import DuplicateKeyError, without_duplicates
 from pytest_editeval.results import MetricIdentity
 from pytest_editeval.results_columns import encoded
 from pytest_editeval.results_file import SUFFIXES, read_results
@@ -105,7 +106,7 @@ def read_baseline_file(path: Path) -> Baseline:
 
 def _parsed(name: str, text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_without_duplicates)
+        return json.loads(text, object_pairs_hook=without_duplicates)
     except json.JSONDecodeError as error:
         for number, line in enumerate(text.split("\n"), 1):
             if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
@@ -114,21 +115,8 @@ def _parsed(name: str, text: str) -> Any:
         raise EditEvalError(f"{name}:{error.lineno}: {torn}") from None
     except RecursionError:
         raise EditEvalError(f"{name}: not a baseline: nested too deeply") from None
-    except _DuplicateError as error:
+    except DuplicateKeyError as error:
         raise EditEvalError(f"{name}: {error} is there twice, as after a merge; keep one") from None
-
-
-class _DuplicateError(Exception):
-    """A key that a mapping has twice, of which JSON's readers would keep the last."""
-
-
-def _without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    data: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in data:
-            raise _DuplicateError(repr(key))
-        data[key] = value
-    return data
 
 
 def _block(parts: Mapping[str, MetricIdentity | Accepted]) -> str:

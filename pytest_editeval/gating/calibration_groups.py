@@ -83,7 +83,7 @@ def group_scores(
             if reason == MUST_FAIL and _has_score(result):
                 group.must_fail.append(float(result.score))  # type: ignore[arg-type]
             continue
-        assert result.score is not None  # noqa: S101
+        assert result.score is not None, "rows without a score were left out"  # noqa: S101
         group.now.add(result.threshold)
         group.scopes.add(result.scope)
         (group.good if verdicts is None or verdicts[index] else group.bad).append(result.score)

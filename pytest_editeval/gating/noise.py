@@ -145,3 +145,5 @@ def _read(path: Path) -> Any:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise EditEvalError(f"{name}:{error.lineno}:{error.colno}: torn, or no JSON: {error.msg}") from None
+    except RecursionError:
+        raise EditEvalError(f"{name}: no noise file: nested too deeply") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle  # nosec B403  # for the class of its errors
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,13 +15,16 @@ from typing import Any, TypeVar
 
 from pytest_editeval.errors import CheckpointError, display_path
 from pytest_editeval.regions import Geometry
+from pytest_editeval.vision.weights import INDEX, PICKLED, SAFETENSORS, SAVE_AGAIN, weight_files
 
 HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 FILE_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
 LONGEST_REASON = 240
+LARGEST_JSON = 32 << 20
+LARGEST_INPUT = 4096
 CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
-SAFETENSORS = ("model.safetensors", "model-*.safetensors", "model.safetensors.index.json")
-PICKLED = ("pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json")
+SAFETENSORS_FILES = (SAFETENSORS, "model-*.safetensors", SAFETENSORS + INDEX)
+PICKLED_FILES = (PICKLED, "pytorch_model-*.bin", PICKLED + INDEX)
 SAM_TYPES = {"vit_b": 768, "vit_l": 1024, "vit_h": 1280}
 """segment-anything's names for its encoders, and their widths."""
 
@@ -89,6 +93,11 @@ def from_hub(model_path: str, load: Callable[[], T]) -> T:
                 raise CheckpointError(
                     f"{model_path} is not on the Hugging Face hub, or is private; check the name, set HF_TOKEN, {copy}"
                 ) from None
+            if isinstance(cause, pickle.UnpicklingError):
+                raise CheckpointError(
+                    f"{model_path} holds more than tensors, and only tensors are ever loaded; where you trust it, "
+                    f"{SAVE_AGAIN}"
+                ) from None
             if isinstance(cause, hub.EntryNotFoundError) and not isinstance(cause, hub.LocalEntryNotFoundError):
                 raise CheckpointError(f"{model_path} lacks a file that is needed: {first_line(cause)}") from None
         if any(isinstance(cause, hub.LocalEntryNotFoundError | hub.OfflineModeIsEnabled) for cause in causes):
@@ -112,7 +121,8 @@ def read_json(model_path: str, name: str) -> dict[str, Any] | None:
 
         def download() -> Path | None:
             try:
-                return Path(hf_hub_download(model_path, name))
+                path = hf_hub_download(model_path, name)  # nosec B615  # `editeval models lock` pins it
+                return Path(path)
             except LocalEntryNotFoundError:
                 raise
             except EntryNotFoundError:
@@ -122,16 +132,25 @@ def read_json(model_path: str, name: str) -> dict[str, Any] | None:
         if found is None:
             return None
         path = found
+    return read_object(path)
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file of a checkpoint; `None` when there is no such file."""
+    name = display_path(path)
     try:
-        data = json.loads(path.read_text("utf-8"))
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_JSON + 1)
+        if len(content) > LARGEST_JSON:
+            raise CheckpointError(f"{name} is larger than {LARGEST_JSON >> 20} MB; download the checkpoint again")
+        data = json.loads(content.decode("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{display_path(path)} is not readable JSON ({error}); download the checkpoint again"
-        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = first_line(error)
+        raise CheckpointError(f"{name} is not readable JSON ({reason}); download the checkpoint again") from None
     if not isinstance(data, dict):
-        raise CheckpointError(f"{display_path(path)} holds no JSON object; download the checkpoint again")
+        raise CheckpointError(f"{name} holds no JSON object; download the checkpoint again")
     return data
 
 
@@ -170,7 +189,10 @@ def read_backbone(model_path: str, default: tuple[int, int]) -> BackboneInfo:
     if edge is not None and edge < input_size:
         raise CheckpointError(f"{model_path}: its image processor crops {input_size} px out of {edge} px")
     geometry = checked_geometry(model_path, input_size, patch_size, edge)
-    return BackboneInfo(model_path, config["model_type"], geometry, vision.get("num_register_tokens") or 0, trained)
+    registers = vision.get("num_register_tokens") or 0
+    if not isinstance(registers, int) or registers < 0:
+        raise CheckpointError(f"{model_path}: num_register_tokens in its config.json is no whole number: {registers!r}")
+    return BackboneInfo(model_path, config["model_type"], geometry, registers, trained)
 
 
 def _processed_size(model_path: str, processor: Mapping[str, Any], fallback: int) -> tuple[int | None, int]:
@@ -206,13 +228,21 @@ def checked_geometry(model_path: str, input_size: int, patch_size: int, shortest
             f"{model_path}: an input of {input_size} px is no whole number of {patch_size} px patches; "
             f"allowed: multiples of {patch_size}"
         )
+    if input_size > LARGEST_INPUT or (shortest_edge or 0) > LARGEST_INPUT:
+        raise CheckpointError(
+            f"{model_path}: an input of {max(input_size, shortest_edge or 0)} px is too large; allowed: up to "
+            f"{LARGEST_INPUT}"
+        )
     return Geometry(input_size, patch_size, shortest_edge)
 
 
 def file_digests(model_path: str) -> dict[str, str]:
     """SHA-256 of each of the checkpoint's files, by name. What a hub id lacks on disk is downloaded."""
-    stats = [(file, file.stat()) for file in checkpoint_files(model_path)]
-    return {file.name: _file_digest(file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in stats}
+    try:
+        stats = [(file, file.stat()) for file in checkpoint_files(model_path)]
+        return {file.name: _file_digest(file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in stats}
+    except OSError as error:
+        raise CheckpointError(f"{model_path} cannot be read: {first_line(error)}") from None
 
 
 @cache
@@ -223,24 +253,46 @@ def _file_digest(path: Path, size: int, mtime_ns: int, ctime_ns: int) -> str:
 
 
 def checkpoint_files(model_path: str) -> list[Path]:
-    """The configuration and weight files behind `model_path` that are on disk, in a fixed order."""
+    """The files that are read of the checkpoint behind `model_path`, in a fixed order.
+
+    What a hub id lacks on disk is downloaded.
+    """
     if is_local(model_path):
         path = local_path(model_path)
         if path.is_file():
             return [path]
     else:
-        path = _downloaded(model_path, SAFETENSORS)
-        if not any(path.glob("*.safetensors")):
-            path = _downloaded(model_path, PICKLED)
-    weights = sorted(path.glob("*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
-    return sorted(file for file in path.iterdir() if file.name in CONFIGS) + weights
+        path = hub_snapshot(model_path)
+    configs = sorted(file for file in path.iterdir() if file.name in CONFIGS)
+    return configs + weight_files(model_path, path)
+
+
+def checkpoint_folder(model_path: str) -> Path:
+    """The directory on disk that everything is loaded from: what was digested is what is loaded."""
+    return local_path(model_path) if is_local(model_path) else hub_snapshot(model_path)
+
+
+@cache
+def hub_snapshot(model_path: str) -> Path:
+    """The files of a hub id that are used, downloaded; one commit in a process, whose name the directory has."""
+    path = _downloaded(model_path, SAFETENSORS_FILES)
+    return path if any(path.glob("*.safetensors")) else _downloaded(model_path, PICKLED_FILES)
+
+
+def hub_revision(model_path: str) -> str | None:
+    """The commit that a hub id stands for in this process; `None` for a place on disk."""
+    return None if is_local(model_path) else hub_snapshot(model_path).name
 
 
 def _downloaded(model_path: str, weights: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
 
     wanted = [*CONFIGS, *weights]
-    return Path(from_hub(model_path, lambda: snapshot_download(model_path, allow_patterns=wanted)))
+
+    def download() -> str:
+        return snapshot_download(model_path, allow_patterns=wanted)  # nosec B615  # `editeval models lock` pins it
+
+    return Path(from_hub(model_path, download))
 
 
 def _square(value: object, fallback: int, model_path: str, name: str) -> int:
@@ -249,7 +301,9 @@ def _square(value: object, fallback: int, model_path: str, name: str) -> int:
         if height != width or not isinstance(height, int):
             raise CheckpointError(f"{model_path}: {name} {dict(value)} is not square; only square inputs are supported")
         return height
-    if isinstance(value, list | tuple) and len(set(value)) == 1:
+    if isinstance(value, list):
+        if not value or any(length != value[0] for length in value):
+            raise CheckpointError(f"{model_path}: {name} {value} is not square; only square inputs are supported")
         value = value[0]
     return value if isinstance(value, int) and not isinstance(value, bool) else fallback
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from pathlib import Path
 from threading import Lock, RLock
 from typing import Any
 from weakref import WeakValueDictionary
@@ -17,8 +18,11 @@ from torch import nn
 
 from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, EditEvalError
-from pytest_editeval.vision.checkpoints import DTYPES, file_digests, from_hub
+from pytest_editeval.vision.checkpoints import DTYPES, checkpoint_folder, file_digests, from_hub, read_config
+from pytest_editeval.vision.weights import Held, check_weights
 
+SLACK, SMALL = 4, 1 << 20
+"""A network that is this much larger than its files is not built, to name what it lacks."""
 TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
 _loaded: WeakValueDictionary[str, nn.Module] = WeakValueDictionary()
@@ -79,13 +83,20 @@ def check_available(device: str) -> None:
 
 
 def load_transformers(model_class: Any, model_path: str, **options: Any) -> nn.Module:
-    """`from_pretrained`, strictly: no remote code, and an error when weights are missing (they would be random)."""
+    """`from_pretrained`, strictly: no remote code, and an error when weights are missing (they would be random).
+
+    It is given a directory always, so that what is loaded is what was digested, and nothing is asked of a network.
+    """
+    folder = checkpoint_folder(model_path)
+    held = check_weights(model_path, folder, read_config(model_path))
 
     def load() -> Any:
+        _refuse_larger(model_class, model_path, folder, held)
         return model_class.from_pretrained(
-            model_path,
+            folder,
             dtype=torch.float32,
             trust_remote_code=False,
+            weights_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, in one line
             **options,
@@ -96,6 +107,20 @@ def load_transformers(model_class: Any, model_path: str, **options: Any) -> nn.M
     refuse_incomplete(model_path, info["missing_keys"], info["mismatched_keys"])
     network: nn.Module = model
     return network
+
+
+def _refuse_larger(model_class: Any, model_path: str, folder: Path, held: Held) -> None:
+    """`CheckpointError` before memory is taken for a network that the files cannot fill."""
+    config_class = getattr(model_class, "config_class", None) or transformers.AutoConfig
+    config = config_class.from_pretrained(folder, trust_remote_code=False)
+    build = getattr(model_class, "from_config", None)
+    with torch.device("meta"):
+        network = model_class(config) if build is None else build(config, trust_remote_code=False)
+    needed = sum(parameter.numel() for parameter in network.parameters())
+    if needed > SLACK * held.elements + SMALL:
+        raise CheckpointError(
+            f"{model_path}: its config.json asks for {needed:,} weights, and its files hold {held.elements:,}"
+        )
 
 
 @contextmanager
@@ -149,15 +174,6 @@ def exact_arithmetic() -> Iterator[None]:
 def _ieee_float32() -> Iterator[None]:
     """Float32 products in float32, whatever the process has chosen; its choice is back afterwards."""
     backends: Any = torch.backends
-    if not hasattr(backends.cuda.matmul, "fp32_precision"):  # before torch 2.9
-        before = backends.cuda.matmul.allow_tf32
-        backends.cuda.matmul.allow_tf32 = False
-        try:
-            with torch.backends.cudnn.flags(allow_tf32=False):
-                yield
-        finally:
-            backends.cuda.matmul.allow_tf32 = before
-        return
     # The older switches raise where a process has used these newer ones; these work after both.
     parts = [
         backends.cuda.matmul,

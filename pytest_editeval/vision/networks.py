@@ -14,7 +14,7 @@ from torch import nn
 
 from pytest_editeval.errors import CheckpointError, ImageError
 from pytest_editeval.regions import Geometry
-from pytest_editeval.vision.checkpoints import first_line, from_hub
+from pytest_editeval.vision.checkpoints import checkpoint_folder, first_line, from_hub
 from pytest_editeval.vision.loading import TORCH_DTYPES, exact_arithmetic, forward_turn, load_transformers, shared_model
 
 MAX_RESIZED_PIXELS = 64_000_000
@@ -29,7 +29,7 @@ def load_network(model_class: str, model_path: str, device: str, dtype: str) -> 
 def load_processor(model_path: str) -> Any:
     """The checkpoint's own image processor."""
     load: Any = transformers.AutoImageProcessor.from_pretrained
-    return from_hub(model_path, lambda: load(model_path, trust_remote_code=False))
+    return from_hub(model_path, lambda: load(checkpoint_folder(model_path), trust_remote_code=False))
 
 
 def normalised(images: Sequence[Image.Image], processor: Any, geometry: Geometry, model_path: str) -> torch.Tensor:
@@ -44,7 +44,8 @@ def normalised(images: Sequence[Image.Image], processor: Any, geometry: Geometry
     size = {"height": height, "width": width}
     try:
         batch = processor(images=list(images), size=size, do_resize=True, do_center_crop=False, return_tensors="pt")
-    except (KeyError, TypeError, ValueError, RuntimeError, RuntimeWarning) as error:  # a warning under -W error
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError, RuntimeWarning) as error:
+        # RuntimeWarning: under -W error
         raise CheckpointError(
             f"{model_path}: its preprocessor_config.json does not work: {first_line(error)}"
         ) from error

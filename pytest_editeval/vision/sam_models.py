@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import pickle  # nosec B403  # for the class of its errors
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,8 +20,9 @@ from torch import nn
 
 from pytest_editeval.errors import CheckpointError, ImageError, display_path
 from pytest_editeval.registry import Box
-from pytest_editeval.vision.checkpoints import SAM_TYPES, first_line, from_hub, read_config
+from pytest_editeval.vision.checkpoints import SAM_TYPES, checkpoint_folder, first_line, from_hub, read_config
 from pytest_editeval.vision.loading import load_transformers, shared_model
+from pytest_editeval.vision.weights import check_archive, first_bytes, is_pickle, is_safetensors
 
 DECODER_HEADS = 8
 PIXEL_MEAN = [123.675, 116.28, 103.53]
@@ -92,7 +93,8 @@ class TransformersSam:
         load = partial(load_transformers, model_class, model_path)
         self.model: Any = shared_model(model_class.__name__, model_path, device, dtype, load)
         self.processor = from_hub(
-            model_path, lambda: processor_class.from_pretrained(model_path, trust_remote_code=False)
+            model_path,
+            lambda: processor_class.from_pretrained(checkpoint_folder(model_path), trust_remote_code=False),
         )
 
     def embed(self, images: Sequence[Image.Image]) -> list[tuple[torch.Tensor, ...]]:
@@ -144,14 +146,20 @@ def load_sam(path: Path) -> nn.Module:
     name = display_path(path)
     weights = _read_weights(path)
     try:
-        model = build_sam(weights)
-    except (KeyError, ValueError, RuntimeError, IndexError) as error:
-        raise CheckpointError(f"{name} is no segment-anything checkpoint: {type(error).__name__} {error}") from None
+        with torch.device("meta"):  # no memory is taken before the weights are known to fill it
+            outline = build_sam(weights)
+    except (KeyError, ValueError, RuntimeError, IndexError, ArithmeticError, TypeError) as error:
+        reason = f"{type(error).__name__} {first_line(error)}"
+        raise CheckpointError(f"{name} is no segment-anything checkpoint: {reason}") from None
     try:
-        model.load_state_dict(weights)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nothing is copied, and that is meant
+            outline.load_state_dict(weights)
     except RuntimeError as error:
         problem = str(error).splitlines()[1].strip()[:200]
         raise CheckpointError(f"{name} does not fit segment-anything's Sam: {problem}") from None
+    model = build_sam(weights)
+    model.load_state_dict(weights)
     network: nn.Module = model
     return network
 
@@ -212,15 +220,20 @@ def build_sam(weights: Weights) -> Sam:
 
 def _read_weights(path: Path) -> Weights:
     name = display_path(path)
-    if not _is_torch_file(path):
+    start = first_bytes(path)
+    if not is_pickle(start):
+        if is_safetensors(start):
+            raise CheckpointError(f"{name} is a safetensors file; point model_path at its transformers directory")
         raise CheckpointError(f"{name} ({path.stat().st_size} bytes) is no file of torch.save; download it again")
+    check_archive(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's own, about how the file was pickled
             weights: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{name} holds more than tensors, and only tensors are ever loaded from a checkpoint; save its state_dict"
+            f"{name} holds more than tensors, and only tensors are ever loaded from a checkpoint; where you trust it, "
+            "torch.save(model.state_dict(), FILE)"
         ) from None
     except Exception as error:  # a damaged pickle can raise anything
         raise CheckpointError(f"{name} cannot be read, download it again: {first_line(error)}") from None
@@ -230,13 +243,16 @@ def _read_weights(path: Path) -> Weights:
             f"{name} is no segment-anything checkpoint (a state dict with image_encoder, prompt_encoder, ...); "
             "for SAM 2 point model_path at its transformers directory or hub id"
         )
+    for key, value in weights.items():
+        if not _is_stored(value):
+            raise CheckpointError(f"{name}: {key} is no dense tensor of floating point numbers that are in the file")
     return cast(Weights, weights)
 
 
-def _is_torch_file(path: Path) -> bool:
-    """Whether the file begins as a zip archive or as a pickle, torch's two formats."""
-    with path.open("rb") as stream:
-        return stream.read(4).startswith((b"PK\x03\x04", b"\x80"))
+def _is_stored(tensor: torch.Tensor) -> bool:
+    """Whether the file holds every element: a view may repeat one number without end."""
+    dense = tensor.layout is torch.strided and tensor.is_floating_point()
+    return dense and tensor.untyped_storage().nbytes() >= tensor.numel() * tensor.element_size()
 
 
 def _count(weights: Weights, prefix: str) -> int:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pytest_editeval.device import resolve_device
 from pytest_editeval.digests import digest_of
-from pytest_editeval.errors import CheckpointError, EditEvalError
+from pytest_editeval.errors import CheckpointError, EditEvalError, MetricError
 from pytest_editeval.hidden import without_hidden
 from pytest_editeval.regions import check_boxes, clip_box
 from pytest_editeval.registry import WHITE, Box, Color
@@ -154,6 +154,8 @@ class SAMSegmenter:
         ]
         with exact_arithmetic(), forward_turn(self.device):
             logits, scores = self.backend.predict(embedding.image, embedding.tensors, inside)
+            if not (np.isfinite(scores).all() and bool(logits.isfinite().all())):
+                raise MetricError(f"{self.model_path} ({self.dtype} on {self.device}) returned NaN or infinite masks")
             best = logits[np.arange(len(boxes)), scores.argmax(axis=1)]
             return list(self.backend.masks(embedding.image, best))  # only these are brought to the image's size
 
