@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pytest_editeval.commands.reading import add_root_only, confinement_of
 from pytest_editeval.statuses import CHECKS_FAILED
 
 
@@ -30,6 +31,7 @@ def add(commands: Any) -> None:
         help="the lock file (default: editeval.lock.json)",
     )
     lock.add_argument("--check", action="store_true", help="write nothing; exit status 1 where the lock is not current")
+    add_root_only(lock)
     lock.set_defaults(run=_lock)
 
 
@@ -43,7 +45,8 @@ def _lock(args: argparse.Namespace) -> int:
     if args.output.is_dir() or not args.output.parent.is_dir():
         raise EditEvalError(f"--output {display_path(args.output)}: that is a directory, or lies in none")
     known = read_lock(args.output) if args.check else None
-    found = lock_of([load_profile(path) for path in args.config or [None]], args.output.parent)
+    confinement = confinement_of(args)
+    found = lock_of([load_profile(path, confinement) for path in args.config or [None]], args.output.parent)
     counts = f"{len(found)} checkpoints, {sum(len(one.files) for one in found.values())} files"
     if known is None:
         write_lock(args.output, found)
