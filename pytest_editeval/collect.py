@@ -79,7 +79,9 @@ class EditCaseNode(CaseCollector):
             except LocatedError as error:
                 yield Broken.from_parent(self, name=check.metric, errors=(error,))
                 continue
-            item = CheckItem.of(self, self.file.fixture_info, check, resolved, edits or control_edits(self.case, self.variant, resolved))
+            item = CheckItem.of(
+                self, self.file.fixture_info, check, resolved, edits or control_edits(self.case, self.variant, resolved)
+            )
             if item.cannot_be_made:
                 message = f"'edited' in case {self.case.id!r} is missing"
                 cure = "or give --editeval-candidate NAME=DIR, or a model: pytest_editeval_edit"

@@ -8,8 +8,6 @@ from textwrap import dedent
 
 from PIL import Image
 
-SUBJECT = "one.edit.yaml::subject::closeness"
-CHECKS = 4
 CASES = """
 defaults: {{source: source.png, instruction: Do it.}}
 cases:
@@ -46,7 +44,6 @@ from pytest_editeval.vision.pipes import CLIPPipe
 from pytest_editeval.vision.scorer import Scorer
 from pytest_editeval.vision.segmenter import Embedding, SAMSegmenter
 
-SUBJECT = "one.edit.yaml::subject::closeness"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 register_metric(
     MetricSpec("closeness", "clip-pipe", True, None, None, "patches", "paint:closeness", "-", settings_of="emd")

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from endings import CHECKS, Way
+from endings import Way
 from pytest_editeval import registry
 from ways import WAYS
 
@@ -101,9 +101,7 @@ def gate_in(path: Path) -> str:
 def test_the_page_has_these_rows_and_no_others() -> None:
     table = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ")][1:]
     written = [[cell.strip() for cell in line.split("|")[1:7]] for line in table]
-    assert written == [
-        [way.name, way.pytest, _either(way.statuses), way.junit, way.row, way.gate] for way in WAYS
-    ]
+    assert written == [[way.name, way.pytest, _either(way.statuses), way.junit, way.row, way.gate] for way in WAYS]
 
 
 def _either(statuses: tuple[int | None, int | None]) -> str:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from endings import OBJECTS, RED, WHITE, Way
 
-OUTSIDE = "edited: subject.png, metrics: {closeness: {threshold: 0.5, scope: edit_area, coords: [[900, 900, 950, 950]]}}"
+OUTSIDE = (
+    "edited: subject.png, metrics: {closeness: {threshold: 0.5, scope: edit_area, coords: [[900, 900, 950, 950]]}}"
+)
 EARLY = "not run: ? of 4 checks: *"
 SOFT = "soft failures: 1 × box-outside-image*"
 NOT_FINITE = "*the features that it is given are not finite numbers"
 NONE, STOPPED = "none", "not judged"
 
 
-def before(what: str) -> str:
-    """A `conftest.py` that does something when the check "subject" is about to be set up."""
+def before(what: str, check: str = "subject") -> str:
+    """A `conftest.py` that does something when the check is about to be set up."""
     return f"""
         def pytest_runtest_setup(item):
-            if "::subject" in item.nodeid:
+            if "::{check}" in item.nodeid:
                 {what}
     """
 
@@ -92,7 +94,9 @@ WAYS = [
     Way("soft failure", 0, "xfailed", "skipped", "soft failure", subject=OUTSIDE, line=SOFT),
     Way(
         *("soft failure, `--editeval-soft-failures fail`", 1, "failed", "failure", "soft failure"),
-        **{"subject": OUTSIDE, "line": SOFT, "options": ("--editeval-soft-failures=fail",)},  # type: ignore[arg-type]
+        subject=OUTSIDE,
+        line=SOFT,
+        options=("--editeval-soft-failures=fail",),
     ),
     Way("soft failure, `--runxfail`", 1, "failed", "failure", "soft failure", subject=OUTSIDE, options=("--runxfail",)),
     Way(
@@ -108,11 +112,19 @@ WAYS = [
         detail="CUDA error",
         line="soft failures: 1 × segmenter-failed*",
     ),
-    Way("no edited image", 1, "failed", "failure", "error", subject="edited: gone.png, metrics: {closeness: 0.5}", detail="not found: gone.png"),
+    Way(
+        "no edited image",
+        1,
+        "failed",
+        "failure",
+        "error",
+        subject="edited: gone.png, metrics: {closeness: 0.5}",
+        detail="not found: gone.png",
+    ),
     Way("broken image", 1, "failed", "failure", "error", color=None, detail="not an image file: subject.png"),
     Way(
         *("image deleted before it is opened", 1, "failed", "failure", "error"),
-        conftest="def pytest_runtestloop(): pathlib.Path('subject.png').unlink(missing_ok=True)",
+        conftest=before("pathlib.Path('subject.png').unlink()", "before"),
         detail="not found: subject.png",
     ),
     Way(
@@ -237,10 +249,12 @@ WAYS = [
         subject="edited: subject.png, metrics: {closenes: 1}",
         line="not collected: 1 × a mistake in a case file*",
     ),
-    missing("nothing is selected (`-k`)", 5, options=("-k", "nothing"), line="*4 deselected*"),
-    missing("nothing is left (`--deselect`)", 5, options=("--deselect=one.edit.yaml", "--deselect=two.edit.yaml"), line=""),
+    missing("nothing is selected (`-k`)", 5, options=("-k", "nothing"), line="*no tests ran*"),
+    missing(
+        "nothing is left (`--deselect`)", 5, options=("--deselect=one.edit.yaml", "--deselect=two.edit.yaml"), line=""
+    ),
     missing("an empty folder", 5, options=("empty",), line="*no tests ran*"),
-    missing("nothing to run again (`--lf --lfnf none`)", 5, options=("--lf", "--lfnf=none"), line="*4 deselected*"),
+    missing("nothing to run again (`--lf --lfnf none`)", 5, options=("--lf", "--lfnf=none"), line="*no tests ran*"),
     Way("skipped by a mark", 10, "skipped", "skipped", NONE, "fails", conftest=marked("skip"), line="skipped: 1 of 4*"),
     Way(
         *("skipped by a mark, and no gate about it", 12, "skipped", "skipped", NONE, STOPPED),
