@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CHECKS_FAILED, USAGE_ERROR, GATE_FAILED, NOTHING_SCORED, INCOMPLETE = 1, 4, 10, 11, 12
-"""Exit statuses, of pytest and the `editeval` command (docs/gating.md, docs/outcomes.md); pytest has its own, 2 to 6."""
+"""Exit statuses, of pytest and `editeval` (docs/gating.md, docs/outcomes.md); pytest has its own from 2 to 6."""
 
 SCORES_COMPUTED = "scores computed"
 SCORES_REMEMBERED = "scores remembered"
