@@ -247,7 +247,7 @@ WAYS = [
         detail="crashed while running",
         line=EARLY,
     ),
-    missing("`pytest.exit(returncode=0)`", (12, 3), before("pytest.exit('enough', returncode=0)")),
+    missing("`pytest.exit(returncode=0)`", (12, 3), before("pytest.exit('enough', returncode=0)"), line=""),
     Way("`-x`", (1, 2), "failed", "failure", "failed", STOPPED, color=WHITE, options=("-x",)),
     Way("`--maxfail`", (1, 2), "failed", "failure", "failed", STOPPED, color=WHITE, options=("--maxfail=1",)),
     Way(
