@@ -75,6 +75,17 @@ def unscored(
     )
 
 
+def as_reported(row: CheckResult, when: str, detail: str) -> CheckResult:
+    """The row of a check that pytest reports as failed: what nobody meant to fail is an error, whatever its score.
+
+    So ends a check that scored well, and that a strict xfail, another plugin's hook or a fixture's teardown failed. Its
+    score stays, as the number that it is; nothing is judged by it.
+    """
+    if row.outcome is Outcome.PASSED or (when == "teardown" and row.outcome is Outcome.SOFT_FAILURE):
+        return replace(row, outcome=Outcome.ERROR, detail=detail, reason=None, margin=None)
+    return row
+
+
 def shown(edit: Edit) -> str:
     """Where the edit is, empty as long as it is still to be made."""
     return display(edit.location) if edit.location is not None else ""

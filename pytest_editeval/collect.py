@@ -79,7 +79,9 @@ class EditCaseNode(CaseCollector):
             except LocatedError as error:
                 yield Broken.from_parent(self, name=check.metric, errors=(error,))
                 continue
-            item = CheckItem.of(self, self.file.fixture_info, check, resolved, edits or control_edits(self, resolved))
+            item = CheckItem.of(
+                self, self.file.fixture_info, check, resolved, edits or control_edits(self.case, self.variant, resolved)
+            )
             if item.cannot_be_made:
                 message = f"'edited' in case {self.case.id!r} is missing"
                 cure = "or give --editeval-candidate NAME=DIR, or a model: pytest_editeval_edit"
@@ -90,9 +92,9 @@ class EditCaseNode(CaseCollector):
             yield item
 
 
-def control_edits(node: EditCaseNode, resolved: ResolvedCheck) -> tuple[Edit, ...]:
+def control_edits(case: EditCase, variant: Variant, resolved: ResolvedCheck) -> tuple[Edit, ...]:
     """The edited image of a control, which depends on the region that the check looks at."""
-    return (Edit(SEED, controls(node.case, resolved)[str(node.variant.control)]),)
+    return (Edit(SEED, controls(case, resolved)[str(variant.control)]),)
 
 
 class Broken(CaseCollector):

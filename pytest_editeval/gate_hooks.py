@@ -10,7 +10,7 @@ import pytest
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.explanations import explained
 from pytest_editeval.hooks import EditHooks
-from pytest_editeval.statuses import GATE_FAILED, NOTHING_SCORED
+from pytest_editeval.statuses import GATE_FAILED, INCOMPLETE, NOTHING_SCORED
 from pytest_editeval.terminal import SILENT
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class GateHooks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Give a gate that failed, and a run in which nothing was scored, an exit status of their own."""
+        """Give a gate that failed, a run without a score and one that was cut short an exit status of their own."""
         if self.run.is_worker:
             gating = self.run.gating
             data = {path: [gate.to_data() for gate in gates] for path, gates in gating.of_files.items()}
@@ -135,6 +135,8 @@ class GateHooks:
             session.exitstatus = NOTHING_SCORED
         elif gate_failures:
             session.exitstatus = GATE_FAILED
+        elif not self._ended:  # `pytest.exit` may name a status of its own, 0 included
+            session.exitstatus = INCOMPLETE
 
     # Last of this package's sections, so that the verdict stands at the end.
     @pytest.hookimpl(trylast=True)

@@ -14,13 +14,16 @@ import pytest
 
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.run import EditRun
-from pytest_editeval.statuses import SCORES_COMPUTED
+from pytest_editeval.statuses import INCOMPLETE, SCORES_COMPUTED
 
 if TYPE_CHECKING:
+    from pytest_editeval.reckoning import Reckoning, Report
     from pytest_editeval.results import CheckResult
 
 DRY_RUNS = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test", "cacheshow")
 MODEL_FIXTURES = frozenset({"editeval", "clip_pipe", "dinov3_pipe", "sam_segmenter"})
+FINAL = ("passed", "failed", "skipped")
+"""Outcomes that stand; plugins that run a test again have others, as ``rerun``, for what does not."""
 
 
 class EditHooks:
@@ -32,7 +35,10 @@ class EditHooks:
         self.notices: dict[str, None] = {}
         self.mistakes = 0
         self.results_error: str | None = None
-        self._results: list[CheckResult] = []
+        self.crashed: list[str] = []  # workers
+        self._broke = False
+        self._results: dict[str, CheckResult] = {}
+        self._reports: list[Report] = []
         self._failed: list[pytest.TestReport] = []
         self._checks: dict[str, None] = {}  # in the order of collection
         self._other_errors = 0
@@ -78,11 +84,30 @@ class EditHooks:
                 reporter.write_line(line)
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, node: Any) -> None:
+    def pytest_testnodedown(self, node: Any, error: object | None) -> None:
         """What a worker did beside its checks; one that crashed says nothing."""
+        if error is not None:
+            if not hasattr(node, "workeroutput"):
+                self.crashed.append(node.gateway.id)
+            return
         counts, notices = getattr(node, "workeroutput", {}).get("editeval", ({}, ()))
         self.counts.update(counts)
         self.notices.update(dict.fromkeys(notices))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """A check that took its worker with it has a row as any other."""
+        if not self.run.is_edit_node(crashitem):
+            return
+        from pytest_editeval.lost_rows import lost_row
+
+        row = lost_row(self.run, crashitem, str(report.longrepr))
+        if row is not None:
+            report.editeval_result = row.to_data()  # type: ignore[attr-defined]
+
+    def pytest_internalerror(self) -> None:
+        """Note it: of an error inside of a worker, xdist prints the traceback and may call the run a success."""
+        self._broke = True
 
     def _note_checks(self, nodeids: Sequence[str]) -> None:
         self._checks.update(dict.fromkeys(nodeid for nodeid in nodeids if self.run.is_edit_node(nodeid)))
@@ -127,13 +152,14 @@ class EditHooks:
         if self.run.is_edit_node(report.nodeid):
             self._repair_id(report)
         data = report.__dict__.pop("editeval_result", None)  # pytest keeps every report to the end of the run
-        if data is not None:
+        self._note_report(report, data["outcome"] if data is not None else None)
+        if data is not None and report.outcome in FINAL:
             from pytest_editeval.reports.text import brief, status
             from pytest_editeval.results import CheckResult
 
             result = CheckResult.from_data(data)
             report.editeval_status = status(result)  # type: ignore[attr-defined]
-            self._results.append(result)
+            self._results[result.node_id] = result
             self.counts.update(getattr(report, "editeval_counts", {}))
             if isinstance(report.longrepr, str):
                 place = f"{result.file}:{result.line}: {result.metric}"
@@ -141,6 +167,17 @@ class EditHooks:
                 self.head_with_id(report)
         elif getattr(report, "editeval_explained", False):
             self._explain(report, str(report.longrepr))
+
+    def _note_report(self, report: pytest.TestReport, outcome: str | None) -> None:
+        if hasattr(report, "editeval_gate") or not self.run.is_edit_node(report.nodeid):
+            return
+        from pytest_editeval.reckoning import Report
+        from pytest_editeval.results import Outcome
+
+        row = Outcome(outcome) if outcome is not None else None
+        found = Report(report.nodeid, report.when, report.outcome, hasattr(report, "wasxfail"), row)
+        if found.ending is not None:
+            self._reports.append(found)
 
     def _explain(
         self, report: pytest.CollectReport | pytest.TestReport, text: str, message: str | None = None, place: str = ""
@@ -207,22 +244,33 @@ class EditHooks:
             from pytest_editeval.reports.junit import suite_properties
 
             for plugin in self.junit_plugins():
-                for name, value in suite_properties(self._results).items():
+                for name, value in suite_properties(self.in_order()).items():
                     plugin.add_global_property(name, value)
+        self._close_books(session)
+
+    def _close_books(self, session: pytest.Session) -> None:
+        """A run that pytest calls a success is one only if every selected check ended well, once, and has its row."""
+        if session.exitstatus != pytest.ExitCode.OK or not self._checks or self.is_dry_run():
+            return
+        if self._broke:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        elif self.crashed or not self.reckoning().may_be_green:
+            session.exitstatus = INCOMPLETE
+
+    def reckoning(self) -> Reckoning:
+        """How many of the selected checks have ended how."""
+        from pytest_editeval.reckoning import reckon
+
+        return reckon(self._checks, self._reports, self._results)
 
     def in_order(self) -> list[CheckResult]:
         """The results as the checks were collected, whatever order xdist's workers finished in."""
         order = {nodeid: index for index, nodeid in enumerate(self._checks)}
-        return sorted(self._results, key=lambda result: order.get(result.node_id, len(order)))
+        return sorted(self._results.values(), key=lambda result: order.get(result.node_id, len(order)))
 
     def is_dry_run(self) -> bool:
         """Whether pytest was asked for something else than to run tests."""
         return any(self.run.config.getoption(name, None) for name in DRY_RUNS)
-
-    @property
-    def check_count(self) -> int:
-        """How many checks of edit cases were selected."""
-        return len(self._checks)
 
     @property
     def has_checks(self) -> bool:
@@ -236,12 +284,11 @@ class EditHooks:
 
     def anything_scored(self) -> bool:
         """Whether a check that is no control has a score."""
-        return any(result.control is None and result.has_score for result in self._results)
+        return any(result.control is None and result.has_score for result in self._results.values())
 
     def not_run(self) -> list[str]:
-        """The selected checks that have no result."""
-        known = {result.node_id for result in self._results}
-        return [nodeid for nodeid in self._checks if nodeid not in known]
+        """The selected checks that have no result: they were skipped, or not run."""
+        return [nodeid for nodeid in self._checks if nodeid not in self._results]
 
 
 def _use_models(items: Sequence[pytest.Item]) -> bool:

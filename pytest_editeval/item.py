@@ -14,7 +14,7 @@ import pytest
 
 from pytest_editeval.candidates import OF_THE_CASE, Edit, Variant
 from pytest_editeval.cases import CheckSpec, EditCase, ResolvedCheck
-from pytest_editeval.check_rows import Scored, of_deciding, shown, unscored, with_images, with_scores
+from pytest_editeval.check_rows import Scored, as_reported, of_deciding, shown, unscored, with_images, with_scores
 from pytest_editeval.errors import EditEvalError, ImageError
 from pytest_editeval.escapes import visible
 from pytest_editeval.locations import Location
@@ -227,16 +227,24 @@ class CheckItem(pytest.Function):
             raise ImageError(f"{position}: {key} {error}") from None
 
     def attach_result(self, report: pytest.TestReport, error: BaseException | None) -> None:
-        """Put the result on the report of the call, or of a setup that failed, as plain data."""
-        if report.when != "call" and not (report.when == "setup" and report.failed):
+        """Put the result on the report of the call, or of a fixture that failed, as plain data."""
+        if report.when == "setup":
+            self.__dict__.pop("result", None)  # of an earlier attempt, where a plugin runs the check again
+        if report.when != "call" and not report.failed:
             return
-        if isinstance(error, Exception) and self.result.outcome is Outcome.ERROR:
-            self.result = replace(self.result, detail=str(error) or repr(error))
+        if report.skipped and not hasattr(report, "wasxfail"):
+            return
+        detail = str(report.longrepr) if error is None else str(error) or repr(error)
+        if self.result.outcome is Outcome.ERROR and self.result.detail is None:
+            self.result = replace(self.result, detail=detail)
+        if report.failed:
+            self.result = as_reported(self.result, report.when, detail)
         report.editeval_result = self.result.to_data()  # type: ignore[attr-defined]
-        report.editeval_counts = self.counts  # type: ignore[attr-defined]
-        # On the item, because JUnit takes them from the teardown's report.
+        report.editeval_counts = self.counts if report.when == "call" else {}  # type: ignore[attr-defined]
         if self.config.getini("editeval_junit_properties"):
+            # On the item as well, because JUnit takes them from the teardown's report.
             self.user_properties = [*self._own_properties, *case_properties(self.result)]
+            report.user_properties = list(self.user_properties)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
         """A failing check explains itself; only a fault of ours or of another plugin shows a traceback."""

@@ -61,8 +61,7 @@ class OutputHooks:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count what fails that is neither a check nor a gate."""
-        is_check = self.run.is_edit_node(report.nodeid) and report.when != "teardown"
-        is_ours = is_check or hasattr(report, "editeval_gate")
+        is_ours = self.run.is_edit_node(report.nodeid) or hasattr(report, "editeval_gate")
         self._others += report.failed and not is_ours
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

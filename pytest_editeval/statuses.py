@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-CHECKS_FAILED, USAGE_ERROR, GATE_FAILED, NOTHING_SCORED = 1, 4, 10, 11
-"""Exit statuses, of pytest and of the `editeval` command (docs/gating.md); pytest has its own from 2 to 6."""
+CHECKS_FAILED, USAGE_ERROR, GATE_FAILED, NOTHING_SCORED, INCOMPLETE = 1, 4, 10, 11, 12
+"""Exit statuses, of pytest and `editeval` (docs/gating.md, docs/outcomes.md); pytest has its own from 2 to 6."""
 
 SCORES_COMPUTED = "scores computed"
 SCORES_REMEMBERED = "scores remembered"

@@ -38,6 +38,8 @@ class TerminalHooks:
         status = getattr(report, "editeval_status", None)
         if status is None or self._ended or report.when != "call" or self.run.config.get_verbosity() <= 0:
             return None
+        if report.outcome not in STATUSES:
+            return None  # another plugin's word, as ``rerun``
         category, letter, word = STATUSES[report.outcome]
         screen = self._screen()
         shown = f" ({screen.text(status)})"
@@ -85,7 +87,7 @@ class TerminalHooks:
         reporter.write_sep(screen.text("─"), screen.text(f"edit scores · profile {self.run.profile.name}"))
         for line in summary_lines(results, self.checks.counts, screen) if results else ():
             reporter.write_line(line, yellow=line.startswith(SOFT_FAILURES))
-        notes = []
+        notes = [f"checks: {self.checks.reckoning()}"] if self.checks.has_checks else []
         if made := self.checks.counts[EDITS_MADE]:
             notes.append(f"edits made in the run: {made}, in {display_path(self.run.maker.folder)}")
         if self.run.cluster is not None and results:
@@ -134,5 +136,15 @@ class TerminalHooks:
 
         if mistakes := self.checks.mistakes:
             yield f"not collected: {mistakes} × a mistake in a case file (listed above as errors)"
-        if missing := self.checks.not_run():
-            yield f"not run: {len(missing)} of {self.checks.check_count} checks: {named(missing, NAMES_SHOWN)}"
+        found = self.checks.reckoning()
+        for what, nodeids in (
+            ("not run", found.not_run),
+            ("skipped", found.skipped),
+            ("reported more than once, and counted by the last report", found.doubled),
+            ("reported, but never selected", found.unknown),
+            ("without a row in the results", found.rowless),
+        ):
+            if nodeids:
+                yield f"{what}: {len(nodeids)} of {found.selected} checks: {named(nodeids, NAMES_SHOWN)}"
+        if self.checks.crashed:
+            yield f"workers that crashed: {', '.join(self.checks.crashed)}"

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
-    {"errors", "escapes", "hidden", "results", "statuses"},
+    {"errors", "escapes", "hidden", "reckoning", "results", "statuses"},
     {
         "case_schema",
         "cases",
@@ -46,7 +46,7 @@ LAYERS = [
         "collect",
         "item",
     }
-    | {"making", "selection", "progress", "cli", "commands", "reports"},
+    | {"making", "selection", "lost_rows", "progress", "cli", "commands", "reports"},
 ]
 HEAVY = {"torch", "torchvision", "transformers", "segment_anything"}
 PLUGIN_MAY_IMPORT = {

@@ -190,7 +190,7 @@ def test_a_crash_costs_one_check(suite: Project) -> None:
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(skipped=17, passed=10, failed=1)
     result.stdout.fnmatch_lines(
-        ["worker 'gw?' crashed while running 'b.edit.yaml::two::region_emd'", "not run: 18 of 18 checks: *"]
+        ["worker 'gw?' crashed while running 'b.edit.yaml::two::region_emd'", "skipped: 17 of 18 checks: *"]
     )
 
 

@@ -50,6 +50,8 @@ def measure(metric: MetricSpec, source: NDArray[Any], edited: NDArray[Any]) -> M
         function = metric.load()
     except (ImportError, AttributeError, ValueError) as error:
         raise MetricError(f"{metric.name}: {metric.function!r} cannot be imported: {error}") from error
+    if not (np.isfinite(source).all() and np.isfinite(edited).all()):
+        raise MetricError(f"{metric.name}: the features that it is given are not finite numbers")
     result = function(source.copy(), edited.copy())
     if not isinstance(result, Measurement):
         result = Measurement(result, np.zeros(0))

@@ -46,7 +46,7 @@ class Embedder:
             # A class of another package may have its own way with one image.
             made = segmenter.embed_all(pixels) if is_ours(segmenter) else [segmenter.embed(image) for image in pixels]
             fresh = dict(zip(mine, made, strict=True))
-        except Exception as error:
+        except BaseException as error:  # whatever it is, nobody may wait for ever
             for ref, future in mine.items():
                 del self._running[key, ref]
                 future.set_exception(error)

@@ -247,7 +247,7 @@ class Scorer:
             try:
                 features = {need: future.result() for need, future in zip(planned.needs, encoded, strict=True)}
                 score.set_result(compute(request, planned, features))
-            except Exception as error:  # a model or a metric of another package may raise anything
+            except BaseException as error:  # of another package may come anything, and nobody may wait for ever
                 score.set_exception(error)
 
         def arrived(_: Future[Encoded]) -> None:
