@@ -96,7 +96,8 @@ class EditHooks:
         lines = header_lines(self.run.profile, self.run.device, self.run.ray)
         store = None if self.is_dry_run() else self.run.store
         if store is not None:
-            lines.append(f"editeval: store {display_path(store.folder)} ({store.score_count()} scores)")
+            fault = ", cannot be written" if store.writable and not store.can_be_written() else ""
+            lines.append(f"editeval: store {display_path(store.folder)} ({store.score_count()} scores{fault})")
         screen = Screen.of_writer(self.run.config.get_terminal_writer())
         return [part for line in lines for part in screen.wrapped(line)]
 

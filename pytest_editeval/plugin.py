@@ -96,6 +96,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--editeval-cache-dir", metavar="DIR", help="where they are remembered (default: in pytest's cache directory)"
     )
+    group.addoption(
+        "--editeval-retry-soft-failures",
+        action="store_true",
+        default=None,
+        help="compute the soft failures that earlier runs remember once more",
+    )
     group.addoption("--editeval-cache-size", metavar="SIZE", help="what they may take there (default: 2GB)")
     group.addoption("--editeval-memory", metavar="SIZE", help="images and features held in memory (default: 2GB)")
     group.addoption(
@@ -131,6 +137,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("editeval_noise", "default of --editeval-noise, relative to the ini file")
     parser.addini("editeval_cache", "default of --editeval-cache", default="readwrite")
     parser.addini("editeval_cache_dir", "default of --editeval-cache-dir, relative to the ini file")
+    parser.addini("editeval_retry_soft_failures", "default of --editeval-retry-soft-failures", type="bool")
     parser.addini("editeval_cache_size", "default of --editeval-cache-size", default="2GB")
     parser.addini("editeval_memory", "default of --editeval-memory", default="2GB")
     parser.addini("editeval_batch_size", "default of --editeval-batch-size", default="auto")
@@ -221,7 +228,14 @@ def editeval(request: pytest.FixtureRequest) -> Iterator[EditEval]:
     from pytest_editeval.scoring.engine import EditEval
 
     run = request.config.stash[RUN]
-    run.editeval = EditEval(run.pool, request.getfixturevalue, run.store, run.memory_bytes, run.cluster)
+    run.editeval = EditEval(
+        run.pool,
+        request.getfixturevalue,
+        run.store,
+        run.memory_bytes,
+        run.cluster,
+        retry_soft_failures=run.retry_soft_failures,
+    )
     yield run.editeval
     run.editeval.close()
 

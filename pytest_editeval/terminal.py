@@ -127,7 +127,14 @@ class TerminalHooks:
 
     def _trouble(self) -> list[str]:
         """What was noted in the run, and the checks that were not scored."""
-        return [*self.checks.notices, *self._not_scored()]
+        return [*self.checks.notices, *self._not_saved(), *self._not_scored()]
+
+    def _not_saved(self) -> Iterator[str]:
+        from pytest_editeval.reports.summary import not_saved
+
+        store = self.run.store
+        if store is not None and (line := not_saved(self.checks.counts, display_path(store.folder))):
+            yield line
 
     def _not_scored(self) -> Iterator[str]:
         from pytest_editeval.reports.text import named
