@@ -18,6 +18,7 @@ from pytest_editeval.statuses import SCORES_COMPUTED
 
 if TYPE_CHECKING:
     from pytest_editeval.results import CheckResult
+    from pytest_editeval.results_journal import Journal
 
 DRY_RUNS = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test", "cacheshow")
 
@@ -31,10 +32,20 @@ class EditHooks:
         self.notices: dict[str, None] = {}
         self.mistakes = 0
         self.results_error: str | None = None
+        self.journal: Journal | None = None
         self._results: list[CheckResult] = []
         self._failed: list[pytest.TestReport] = []
         self._checks: dict[str, None] = {}  # in the order of collection
+        self._ended: set[str] = set()  # whatever they ended in
         self._other_errors = 0
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """From here on the results of the last run are no longer this one's."""
+        if self.run.results_path is not None and not self.run.is_worker and not self.is_dry_run():
+            from pytest_editeval.results_journal import Journal
+
+            self.journal = Journal(self.run.results_path)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -79,6 +90,8 @@ class EditHooks:
 
     def _note_checks(self, nodeids: Sequence[str]) -> None:
         self._checks.update(dict.fromkeys(nodeid for nodeid in nodeids if self.run.is_edit_node(nodeid)))
+        if self.journal is not None:
+            self.journal.select(len(self._checks))
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
         """The header lines: which profile and device are in use."""
@@ -123,6 +136,8 @@ class EditHooks:
             return
         if self.run.is_edit_node(report.nodeid):
             self._repair_id(report)
+            if report.when != "setup" or not report.passed:
+                self._ended.add(report.nodeid)
         data = report.__dict__.pop("editeval_result", None)  # pytest keeps every report to the end of the run
         if data is not None:
             from pytest_editeval.reports.text import brief, status
@@ -131,6 +146,8 @@ class EditHooks:
             result = CheckResult.from_data(data)
             report.editeval_status = status(result)  # type: ignore[attr-defined]
             self._results.append(result)
+            if self.journal is not None:
+                self.journal.add(result)
             self.counts.update(getattr(report, "editeval_counts", {}))
             if isinstance(report.longrepr, str):
                 place = f"{result.file}:{result.line}: {result.metric}"
@@ -200,6 +217,8 @@ class EditHooks:
                 self.results_error = f"editeval: --editeval-results {self.run.results_path}: {error}"
                 if session.exitstatus == pytest.ExitCode.OK:
                     session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            if self.journal is not None:
+                self.journal.close(ended=self.results_error is None and self.has_ended)
         if self._results:
             from pytest_editeval.reports.junit import suite_properties
 
@@ -215,6 +234,11 @@ class EditHooks:
     def is_dry_run(self) -> bool:
         """Whether pytest was asked for something else than to run tests."""
         return any(self.run.config.getoption(name, None) for name in DRY_RUNS)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether every selected check has ended: `-x` and Ctrl-C leave some out."""
+        return self._checks.keys() <= self._ended
 
     @property
     def check_count(self) -> int:

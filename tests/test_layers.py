@@ -13,7 +13,17 @@ LAYERS = [
     {"errors", "escapes", "results", "statuses"},
     {"case_schema", "cases", "check_rows", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
     | {"candidates", "controls", "derived", "evidence", "suites", "threshold_edits", "whole_file", "yaml_edits"}
-    | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
+    | {
+        "frames",
+        "references",
+        "regions",
+        "registry",
+        "results_columns",
+        "results_file",
+        "results_journal",
+        "results_reader",
+        "validation",
+    }
     | {"yamlfile"},
     {"vision"},
     {"scoring", "gating"},

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_editeval.commands.partial import say_partial
 from pytest_editeval.errors import EditEvalError, display_path
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def _report(arguments: argparse.Namespace) -> int:
     check_can_render("editeval report")
     roots = (Path(), *([] if arguments.root is None else [arguments.root]))
     settings = PageSettings(arguments.images, parse_side(arguments.size), roots)
+    say_partial(arguments.results)
     results = _read(arguments.results)
     gates, why_not = ([], None) if arguments.no_gates else _gates(results, arguments.config, arguments.cases)
     files = {"results": ", ".join(map(display_path, arguments.results))}
@@ -67,7 +69,7 @@ def _read(paths: Sequence[Path]) -> list[CheckResult]:
 
     found: dict[str, tuple[CheckResult, Path]] = {}
     for path in paths:
-        for result in read_results(path):
+        for result in read_results(path, partial=True):
             _, first = found.setdefault(result.node_id, (result, path))
             if first != path:
                 cure = "results of one page are of different candidates"
