@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases lint-cases test lint types docs reference pictures screenshots report check bench bench-large bench-page gate-simulation clean
+.PHONY: help cases lint-cases test lint types docs reference pictures screenshots report check bench bench-large bench-page gate-simulation kill-test store-test clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -68,6 +68,12 @@ bench-page: $(STAMP)  ## The page of 2,000 checks: its size, and how it opens an
 
 gate-simulation: $(STAMP)  ## How often a comparing gate alarms in vain, and how often it sees an effect
 	$(BIN)/python benchmarks/gate_simulation.py $(ARGS)
+
+kill-test: $(STAMP)  ## Kill runs at 50 random moments, and look at what is left (ARGS="--seed N --times N")
+	PYTHONPATH=tests $(BIN)/python tests/killing.py $(ARGS)
+
+store-test: $(STAMP)  ## Eight processes at one store for a minute (ARGS="--processes N --seconds N --seed N")
+	PYTHONPATH=tests $(BIN)/python tests/hammering.py $(ARGS)
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build
