@@ -113,7 +113,7 @@ class EditRun:
     def _flag(self, name: str) -> bool:
         try:
             return self.setting(name) is not None
-        except ValueError as error:  # of pytest, for an ini setting that is neither
+        except (ValueError, pytest.UsageError) as error:  # of pytest, for an ini setting that is neither
             raise EditEvalError(f"editeval_{name} is yes or no: {error}") from None
 
     def _mode(self, name: str) -> str:

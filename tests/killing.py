@@ -93,22 +93,32 @@ def undisturbed(folder: Path) -> tuple[dict[str, dict[str, Any]], float]:
     return rows_of(folder / "now.jsonl"), time.monotonic() - begin
 
 
-def kill(folder: Path, store: str, expected: dict[str, Any], after: float, how: int, *options: str) -> Killed:
-    """Kill a run, look at what it left, and run again."""
+def reported_in(folder: Path) -> set[str]:
+    """The checks whose verdicts the run has printed."""
+    said = (folder / "said").read_text("utf-8", "replace")
+    return {one or other for one, other in ENDED.findall(said)}
+
+
+def kill(
+    folder: Path, store: str, expected: dict[str, Any], checks: int, delay: float, how: int, *options: str
+) -> Killed:
+    """Kill a run some seconds after it has reported so many checks, look at what it left, and run again."""
     (folder / "now.jsonl").unlink(missing_ok=True)
     (folder / "now.partial.jsonl").unlink(missing_ok=True)
     process = start(folder, store, *options)
-    try:
-        process.wait(after)
-    except subprocess.TimeoutExpired:
+    begin = time.monotonic()
+    while process.poll() is None and len(reported_in(folder)) < checks:
+        time.sleep(0.001)
+    time.sleep(delay)
+    seconds = time.monotonic() - begin
+    if process.poll() is None:
         os.killpg(process.pid, how)
     process.wait()
     if how != signal.SIGKILL:  # the workers of a controller that is gone are killed as well
         time.sleep(0.5)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    said = (folder / "said").read_text("utf-8", "replace")
-    reported = {one or other for one, other in ENDED.findall(said)}
+    reported = reported_in(folder)
     faults: list[str] = []
     journal = folder / "now.partial.jsonl"
     left = rows_of(journal if journal.exists() and (run := unended(journal)) and run.rows else folder / "now.jsonl")
@@ -126,7 +136,7 @@ def kill(folder: Path, store: str, expected: dict[str, Any], after: float, how: 
         faults.append(f"{computed} computed, {remembered} remembered, though {len(left)} had ended")
     if journal.exists():
         faults.append("a journal is left")
-    return Killed(after, len(reported), len(left), entries, computed, tuple(faults))
+    return Killed(round(seconds, 1), len(reported), len(left), entries, computed, tuple(faults))
 
 
 def unreadable(folder: Path) -> int:
@@ -149,8 +159,10 @@ def killed(times: int, seed: int) -> list[Killed]:
         print(f"seed {seed}: {len(expected)} checks, {seconds:.1f} s undisturbed", flush=True)
         for number in range(times):
             options = ("-n", "2") if number % 2 else ()
-            after, how = rng.uniform(0.3, 1.1) * seconds * (1.5 if options else 1), rng.choice(SIGNALS)
-            one = kill(folder, f"store{number}", expected, after, how, *options)
+            # Most of a run's seconds go by before its first check is reported: a moment by the clock would miss the rest.
+            checks, how = rng.randrange(len(expected)), rng.choice(SIGNALS)
+            delay = rng.uniform(0, seconds) if checks == 0 else rng.uniform(0, 0.02)
+            one = kill(folder, f"store{number}", expected, checks, delay, how, *options)
             found.append(one)
             print(number, signal.Signals(how).name, *options, one, flush=True)
     return found
