@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases report lint-cases test lint types security docs fuzz-images reference pictures screenshots check bench bench-large bench-page load-test matrix gate-simulation clean
+.PHONY: help cases report lint-cases test lint types security docs fuzz-images reference pictures screenshots check bench bench-large bench-page load-test matrix gate-simulation kill-test store-test clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -83,6 +83,12 @@ matrix:  ## The tests on the lowest and the newest dependencies, on every Python
 
 gate-simulation: $(STAMP)  ## How often a comparing gate alarms in vain, and how often it sees an effect
 	$(BIN)/python benchmarks/gate_simulation.py $(ARGS)
+
+kill-test: $(STAMP)  ## Kill runs at 50 random moments, and look at what is left (ARGS="--seed N --times N")
+	PYTHONPATH=tests $(BIN)/python tests/killing.py $(ARGS)
+
+store-test: $(STAMP)  ## Eight processes at one store for a minute (ARGS="--processes N --seconds N --seed N")
+	PYTHONPATH=tests $(BIN)/python tests/hammering.py $(ARGS)
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build .nox $(VENV)-nox

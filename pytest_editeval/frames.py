@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from pytest_editeval.errors import EditEvalError
 from pytest_editeval.results import CheckResult, Repeat
 from pytest_editeval.results_columns import KINDS
 from pytest_editeval.results_file import read_runs, run_names
+from pytest_editeval.results_journal import unended
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +27,17 @@ def load_results(path: str | os.PathLike[str], *more: str | os.PathLike[str]) ->
     """The rows of a results file as a table, in the order of the file; of several files one below the other.
 
     The columns are those of the file. With several files a first column `run` has the file's name without its ending,
-    or its path where two have the same name. Raises an `EditEvalError` as `read_results` does, where a file is given
-    twice, and where pandas is not installed.
+    or its path where two have the same name. A run that has not ended is a `UserWarning`: its journal,
+    ``NAME.partial.jsonl``, has the rows that it has finished. Raises an `EditEvalError` as `read_results` does, where a
+    file is given twice, and where pandas is not installed.
     """
     _require_pandas()
     import pandas as pd
 
-    runs = read_runs([Path(one) for one in (path, *more)])
+    paths = [Path(one) for one in (path, *more)]
+    for run in filter(None, map(unended, paths)):
+        warnings.warn(str(run), stacklevel=2)
+    runs = read_runs(paths, partial=True)
     frames = [to_frame(results) for results in runs.values()]
     if len(frames) == 1:
         return frames[0]

@@ -87,7 +87,10 @@ class GateRun:
             return None
         from pytest_editeval.gating.baseline_file import read_baseline
 
-        return read_baseline(self._baseline_path)
+        # A file that the run itself replaces has a journal beside it once the run has begun.
+        own = self.run.results_path
+        partial = own is not None and own.absolute() == self._baseline_path.absolute()
+        return read_baseline(self._baseline_path, partial=partial)
 
     @cached_property
     def noise(self) -> NoiseFloor | None:

@@ -19,6 +19,7 @@ from pytest_editeval.statuses import INCOMPLETE, SCORES_COMPUTED
 if TYPE_CHECKING:
     from pytest_editeval.reckoning import Reckoning, Report
     from pytest_editeval.results import CheckResult
+    from pytest_editeval.results_journal import Journal
 
 DRY_RUNS = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test", "cacheshow")
 MODEL_FIXTURES = frozenset({"editeval", "clip_pipe", "dinov3_pipe", "sam_segmenter"})
@@ -36,6 +37,7 @@ class EditHooks:
         self.mistakes = 0
         self.results_error: str | None = None
         self.crashed: list[str] = []  # workers
+        self.journal: Journal | None = None
         self._broke = False
         self._results: dict[str, CheckResult] = {}
         self._reports: list[Report] = []
@@ -43,6 +45,14 @@ class EditHooks:
         self._checks: dict[str, None] = {}  # in the order of collection
         self._other_errors = 0
         self._lock_checked = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionstart(self) -> None:
+        """From here on the results of the last run are no longer this one's."""
+        if self.run.results_path is not None and not self.run.is_worker and not self.is_dry_run():
+            from pytest_editeval.results_journal import Journal
+
+            self.journal = Journal(self.run.results_path)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -111,6 +121,8 @@ class EditHooks:
 
     def _note_checks(self, nodeids: Sequence[str]) -> None:
         self._checks.update(dict.fromkeys(nodeid for nodeid in nodeids if self.run.is_edit_node(nodeid)))
+        if self.journal is not None:
+            self.journal.select(len(self._checks))
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
         """The header lines: which profile and device are in use."""
@@ -125,7 +137,8 @@ class EditHooks:
         lines = header_lines(self.run.profile, self.run.device, self.run.ray)
         store = None if self.is_dry_run() else self.run.store
         if store is not None:
-            lines.append(f"editeval: store {display_path(store.folder)} ({store.score_count()} scores)")
+            fault = ", cannot be written" if store.writable and not store.can_be_written() else ""
+            lines.append(f"editeval: store {display_path(store.folder)} ({store.score_count()} scores{fault})")
         screen = Screen.of_writer(self.run.config.get_terminal_writer())
         return [part for line in lines for part in screen.wrapped(line)]
 
@@ -160,6 +173,8 @@ class EditHooks:
             result = CheckResult.from_data(data)
             report.editeval_status = status(result)  # type: ignore[attr-defined]
             self._results[result.node_id] = result
+            if self.journal is not None:
+                self.journal.add(result)
             self.counts.update(getattr(report, "editeval_counts", {}))
             if isinstance(report.longrepr, str):
                 place = f"{result.file}:{result.line}: {result.metric}"
@@ -240,6 +255,8 @@ class EditHooks:
                 self.results_error = f"editeval: --editeval-results {self.run.results_path}: {error}"
                 if session.exitstatus == pytest.ExitCode.OK:
                     session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            if self.journal is not None:
+                self.journal.close(ended=self.results_error is None and not self.reckoning().not_run)
         if self._results:
             from pytest_editeval.reports.junit import suite_properties
 

@@ -170,7 +170,7 @@ class CheckItem(pytest.Function):
         self.result = with_images(self.result, source, edited)
         score = self.config.stash[RUN].progress.wait(promise.score, editeval)
         remembered = promise.remembered.is_set()
-        editeval.count(remembered)
+        editeval.count(score, remembered=remembered, retried=promise.retried.is_set())
         return Scored(score, source, edited, remembered)
 
     def wanted(self, editeval: EditEval, pipe: Pipe, edit: Edit) -> Wanted | None:

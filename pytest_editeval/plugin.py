@@ -100,6 +100,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--editeval-cache-dir", metavar="DIR", help="where they are remembered (default: in pytest's cache directory)"
     )
+    group.addoption(
+        "--editeval-retry-soft-failures",
+        action="store_true",
+        default=None,
+        help="compute the soft failures that earlier runs remember once more",
+    )
     group.addoption("--editeval-cache-size", metavar="SIZE", help="what they may take there (default: 2GB)")
     group.addoption(
         "--editeval-max-pixels", metavar="N", help="larger images are refused: a number or 100MP (default: 178956970)"
@@ -144,6 +150,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("editeval_noise", "default of --editeval-noise, relative to the ini file")
     parser.addini("editeval_cache", "default of --editeval-cache", default="readwrite")
     parser.addini("editeval_cache_dir", "default of --editeval-cache-dir, relative to the ini file")
+    parser.addini("editeval_retry_soft_failures", "default of --editeval-retry-soft-failures", type="bool")
     parser.addini("editeval_cache_size", "default of --editeval-cache-size", default="2GB")
     parser.addini("editeval_max_pixels", "default of --editeval-max-pixels")
     parser.addini("editeval_root_only", "default of --editeval-root-only", default="on")
@@ -236,7 +243,14 @@ def editeval(request: pytest.FixtureRequest) -> Iterator[EditEval]:
     from pytest_editeval.scoring.engine import EditEval
 
     run = request.config.stash[RUN]
-    run.editeval = EditEval(run.pool, request.getfixturevalue, run.store, run.memory_bytes, run.cluster)
+    run.editeval = EditEval(
+        run.pool,
+        request.getfixturevalue,
+        run.store,
+        run.memory_bytes,
+        run.cluster,
+        retry_soft_failures=run.retry_soft_failures,
+    )
     yield run.editeval
     run.editeval.close()
 

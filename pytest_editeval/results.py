@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -31,6 +32,13 @@ class SoftFailure:
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
 
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> SoftFailure:
+        """The soft failure that `Score.to_data` wrote; raises `ValueError` for anything else."""
+        if not isinstance(data, Mapping) or data.keys() != {"reason", "detail"} or not isinstance(data["detail"], str):
+            raise ValueError("a soft failure has a reason and a detail")
+        return cls(Reason(data["reason"]), data["detail"])
+
 
 @dataclass(frozen=True)
 class Score:
@@ -52,10 +60,17 @@ class Score:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Score:
-        """The score that `to_data` wrote."""
-        failure = data["soft_failure"]
-        soft_failure = SoftFailure(Reason(failure["reason"]), failure["detail"]) if failure else None
-        return cls(**{**data, "soft_failure": soft_failure})
+        """The score that `to_data` wrote; raises `ValueError` for anything else."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(data, Mapping) or data.keys() != names:
+            raise ValueError(f"a score has {', '.join(sorted(names))}")
+        metric, value, failure, details = (data[name] for name in ("metric", "value", "soft_failure", "details"))
+        if not isinstance(metric, str) or not isinstance(details, Mapping):
+            raise ValueError("a score has a metric's name, and details")
+        finite = type(value) in (int, float) and abs(value) <= sys.float_info.max
+        if not finite and (value is not None or failure is None):
+            raise ValueError("a score's value is a finite number, or none of a soft failure")
+        return cls(metric, value, None if failure is None else SoftFailure.from_data(failure), details)
 
 
 class Outcome(StrEnum):

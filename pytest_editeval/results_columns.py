@@ -32,6 +32,11 @@ def json_row(result: CheckResult) -> dict[str, Any]:
     return row | {name: encoded(row[name]) for name in NUMBERS}
 
 
+def json_line(result: CheckResult) -> str:
+    """A row as a line of JSON Lines, with its end."""
+    return json.dumps(json_row(result), ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def table_row(result: CheckResult) -> dict[str, Any]:
     """A row as a table with typed columns has it: lists and mappings are JSON text."""
     row = _encoded_row(result)

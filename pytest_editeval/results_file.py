@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.results import CheckResult
-from pytest_editeval.results_columns import COLUMNS, KINDS, csv_row, json_row, table_row
+from pytest_editeval.results_columns import COLUMNS, KINDS, csv_row, json_line, table_row
+from pytest_editeval.results_journal import SUFFIX as JOURNAL
 from pytest_editeval.results_reader import READERS, read_results, require_pyarrow
 from pytest_editeval.whole_file import written_whole
 
@@ -23,6 +23,8 @@ def check_results_path(path: Path, option: str = "--editeval-results") -> Path:
     """The path, if its ending names a format that can be written here; `EditEvalError` says what is allowed."""
     if path.suffix not in SUFFIXES:
         raise EditEvalError(f"{option} {path}: unknown format {path.suffix!r}; allowed: {', '.join(SUFFIXES)}")
+    if path.name.endswith(JOURNAL):
+        raise EditEvalError(f"{option} {path}: {JOURNAL} is the ending of what a run has finished so far; take another")
     if path.is_dir():
         raise EditEvalError(f"{option} {path}: that is a directory")
     if path.suffix == ".parquet":
@@ -30,7 +32,7 @@ def check_results_path(path: Path, option: str = "--editeval-results") -> Path:
     return path
 
 
-def read_runs(paths: Sequence[Path]) -> dict[str, list[CheckResult]]:
+def read_runs(paths: Sequence[Path], *, partial: bool = False) -> dict[str, list[CheckResult]]:
     """The rows of several results files, by path as a user would type it, in the order in which they are given.
 
     Raises an `EditEvalError` as `read_results` does, and for a file that is given twice.
@@ -39,7 +41,7 @@ def read_runs(paths: Sequence[Path]) -> dict[str, list[CheckResult]]:
     for path, count in Counter(path.resolve() for path in paths).items():
         if count > 1:
             raise EditEvalError(f"{display_path(path)} is given {count} times: its scores would count {count} times")
-        runs[display_path(path)] = read_results(path)
+        runs[display_path(path)] = read_results(path, partial=partial)
     return runs
 
 
@@ -64,7 +66,7 @@ def write_results(path: Path, results: Sequence[CheckResult]) -> None:
 def _write_jsonl(path: Path, results: Sequence[CheckResult]) -> None:
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
         for result in results:
-            stream.write(json.dumps(json_row(result), ensure_ascii=False, allow_nan=False) + "\n")
+            stream.write(json_line(result))
 
 
 def _write_csv(path: Path, results: Sequence[CheckResult]) -> None:

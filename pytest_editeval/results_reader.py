@@ -17,6 +17,7 @@ from pytest_editeval import __version__
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.results import CheckResult, Repeat
 from pytest_editeval.results_columns import COLUMNS, from_csv, from_json, from_table
+from pytest_editeval.results_journal import is_about_run, unended
 from pytest_editeval.validation import describe, problems
 
 KNOWN_BY = ("node_id", "metric", "outcome")
@@ -25,15 +26,18 @@ REPEAT_KEYS = frozenset(field.name for field in dataclasses.fields(Repeat))
 Rows = Iterator[tuple[str, dict[str, Any]]]
 
 
-def read_results(path: Path) -> list[CheckResult]:
+def read_results(path: Path, *, partial: bool = False) -> list[CheckResult]:
     """The rows of a results file, in the order of the file, equal to those that were written.
 
     An `EditEvalError` names the place of what is wrong: a file that is missing, torn, empty, not one of ours, or of
-    another version; a value that its column cannot have; a node id that stands there twice.
+    another version; a value that its column cannot have; a node id that stands there twice; and, unless `partial` rows
+    are wanted, a run that has not ended (`results_journal.unended` says it of what is read then).
     """
     name = display_path(path)
     if path.suffix not in READERS:
         raise EditEvalError(f"{name}: unknown format {path.suffix!r}; allowed: {', '.join(READERS)}")
+    if not partial and (run := unended(path)) is not None:
+        raise EditEvalError(f"{run}; run it to its end, or remove that file (gate, accept, compare: --allow-partial)")
     results: list[CheckResult] = []
     places: dict[str, str] = {}
     for place, row in READERS[path.suffix](path):
@@ -75,7 +79,11 @@ def require_pyarrow(subject: str) -> None:
 
 def _jsonl(path: Path) -> Rows:
     # Not splitlines(): a text may hold other separators of lines, which JSON leaves as they are.
-    lines = [(number, line) for number, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
+    texts, run = read_text(path).split("\n"), unended(path)
+    is_journal = run is not None and run.journal == path
+    if is_journal:
+        texts.pop()  # half a row, or nothing
+    lines = [(number, line) for number, line in enumerate(texts, 1) if line.strip()]
     for number, line in lines:
         place = f"{display_path(path)}:{number}"
         try:
@@ -84,6 +92,8 @@ def _jsonl(path: Path) -> Rows:
             if line.startswith("{") and number == lines[-1][0]:
                 raise EditEvalError(f"{place}: {TORN}") from None
             raise EditEvalError(f"{place}: not a results file: not JSON ({_reason(error)})") from None
+        if is_journal and is_about_run(row):
+            continue
         if not isinstance(row, dict):
             found = f"a line is a mapping with the columns of a check, found {describe(row)}"
             raise EditEvalError(f"{place}: not a results file: {found}")

@@ -100,6 +100,7 @@ class EditRun:
             self.batch_size = parse_batch_size(self.setting("batch_size") or "auto")
             self.ray = self._ray_options()
             self._limit_pixels()
+            self.retry_soft_failures = self._flag("retry_soft_failures")
             self._check_settings()
             if any(self.setting(name) not in (None, "auto") for name in ("gates", "baseline", "noise")):
                 self.gating.check_files()
@@ -114,6 +115,12 @@ class EditRun:
             if value and name in PATHS and self.config.inipath is not None:
                 value = self.config.inipath.parent / value
         return None if value is None else str(value)
+
+    def _flag(self, name: str) -> bool:
+        try:
+            return self.setting(name) is not None
+        except (ValueError, pytest.UsageError) as error:  # of pytest, for an ini setting that is neither
+            raise EditEvalError(f"editeval_{name} is yes or no: {error}") from None
 
     def _mode(self, name: str) -> str:
         return (self.setting(name) if name == "annotations" else self.config.getini(f"editeval_{name}")) or "auto"
@@ -273,8 +280,15 @@ class EditRun:
             return None
         from pytest_editeval.scoring.store import Store
 
-        folder = Path(self.cache_dir) if self.cache_dir else self.config.cache.mkdir("editeval")
+        folder = Path(self.cache_dir) if self.cache_dir else self._folder_of_cache("editeval")
         return Store(folder, writable=self.cache_mode == "readwrite", max_bytes=self.cache_bytes)
+
+    def _folder_of_cache(self, name: str) -> Path:
+        """A folder in pytest's cache directory; where pytest cannot make one, the store counts what it cannot write."""
+        try:
+            return Path(self.config.cache.mkdir(name))
+        except OSError:
+            return Path(self.config.rootpath, self.config.getini("cache_dir"), "d", name)
 
     def selection(self, session: pytest.Session) -> Selection:
         """Which checks will run."""

@@ -129,7 +129,23 @@ class TerminalHooks:
 
     def _trouble(self) -> list[str]:
         """What was noted in the run, and the checks that were not scored."""
-        return [*self.checks.notices, *self._not_scored()]
+        return [*self.checks.notices, *self._not_saved(), *self._of_journal(), *self._not_scored()]
+
+    def _of_journal(self) -> Iterator[str]:
+        journal = self.checks.journal
+        if journal is None:
+            return
+        if journal.error is not None and self.checks.results_error is None:
+            yield f"{display_path(journal.path)} could not be written, so a kill would have cost rows: {journal.error}"
+        elif self.checks.reckoning().not_run or self.checks.results_error is not None:
+            yield f"the run has not ended: {display_path(journal.path)} stays until one has, or you remove it"
+
+    def _not_saved(self) -> Iterator[str]:
+        from pytest_editeval.reports.summary import not_saved
+
+        store = self.run.store
+        if store is not None and (line := not_saved(self.checks.counts, display_path(store.folder))):
+            yield line
 
     def _not_scored(self) -> Iterator[str]:
         from pytest_editeval.reports.text import named

@@ -26,8 +26,8 @@ LAYERS = [
         "needs",
     }
     | {"candidates", "controls", "derived", "evidence", "suites", "threshold_edits", "whole_file", "yaml_edits"}
-    | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
-    | {"jsonfile", "lock_file", "yamlfile"},
+    | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_journal"}
+    | {"jsonfile", "lock_file", "results_reader", "validation", "yamlfile"},
     {"vision"},
     {"scoring", "gating"},
     {

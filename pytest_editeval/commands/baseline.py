@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from pytest_editeval.commands.partial import add_allow_partial, say_partial
+
 DEFAULT_PATH = Path("editeval-baseline.json")
 
 
@@ -22,6 +24,7 @@ def add(commands: Any) -> None:
     )
     accept.add_argument("--candidate", metavar="NAME", help="whose scores, where the run has several candidates")
     accept.add_argument("--prune", action="store_true", help="delete the scores of checks that this run did not score")
+    add_allow_partial(accept)
     accept.set_defaults(run=_accept)
 
 
@@ -37,7 +40,8 @@ def _accept(arguments: argparse.Namespace) -> int:
     if path.suffix in SUFFIXES:
         raise EditEvalError(f"--baseline {path}: a baseline file ends in .json; {path.suffix} is for results")
     name = display_path(arguments.results)
-    run = of_candidate(read_results(arguments.results), arguments.candidate, name)
+    rows = read_results(arguments.results, partial=say_partial([arguments.results], arguments))
+    run = of_candidate(rows, arguments.candidate, name)
     old = read_baseline(path) if path.exists() else None
     baseline, changes = accept(run, old, arguments.prune, path)
     write_baseline(baseline)

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pytest_editeval.commands.partial import add_allow_partial, say_partial
+
 
 def add(commands: Any) -> None:
     """Declare the command."""
@@ -15,6 +17,7 @@ def add(commands: Any) -> None:
         compare.add_argument(side, type=Path, metavar=side.upper(), help="results file or baseline file")
         compare.add_argument(f"--candidate-{side}", metavar="NAME", help=f"whose scores of {side.upper()}")
     compare.add_argument("--allow-mismatch", action="store_true", help="compare what was not measured alike")
+    add_allow_partial(compare)
     compare.add_argument(
         "--tolerance",
         type=_tolerance,
@@ -41,7 +44,9 @@ def _compare(arguments: argparse.Namespace) -> int:
     from pytest_editeval.reports.layout import Screen
     from pytest_editeval.statuses import NOTHING_SCORED
 
-    a, b = read_side(arguments.a, arguments.candidate_a), read_side(arguments.b, arguments.candidate_b)
+    partial = say_partial([arguments.a, arguments.b], arguments)
+    a = read_side(arguments.a, arguments.candidate_a, partial=partial)
+    b = read_side(arguments.b, arguments.candidate_b, partial=partial)
     names = (a.name, b.name)
     alike = check_alike(a.baseline, b.baseline.profile, b.baseline.metrics, names, arguments.allow_mismatch)
     comparison = compare(a, b, arguments.tolerance)

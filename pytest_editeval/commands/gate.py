@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_editeval.commands.partial import add_allow_partial, say_partial
 from pytest_editeval.commands.reading import add_root_only, confinement_of
 from pytest_editeval.errors import EditEvalError
 
@@ -39,6 +40,7 @@ def add(commands: Any) -> None:
         "--soft-failures", choices=("xfail", "fail"), default="xfail", help="what a soft failure is (default: xfail)"
     )
     gate.add_argument("--allow-mismatch", action="store_true", help="take a baseline that was not measured alike")
+    add_allow_partial(gate)
     gate.add_argument("--output", type=Path, metavar="FILE", help="results file to write with the new verdicts")
     gate.add_argument("--markdown", type=Path, metavar="FILE", help="summary to write, in Markdown")
     add_root_only(gate)
@@ -56,7 +58,7 @@ def _gate(arguments: argparse.Namespace) -> int:
 
     if arguments.output is not None:
         check_results_path(arguments.output, "--output")
-    rows = read_results(arguments.results)
+    rows = read_results(arguments.results, partial=say_partial([arguments.results], arguments))
     if arguments.candidate is not None:
         check_candidate(arguments.candidate, candidates_of(rows), str(arguments.results))
     confinement = confinement_of(arguments)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_editeval.commands.partial import say_partial
 from pytest_editeval.errors import EditEvalError, display_path, known_names, unknown
 from pytest_editeval.reports.plotting import FORMATS
 
@@ -57,7 +58,8 @@ def _plot(arguments: argparse.Namespace) -> int:
     kinds = arguments.kind or _fitting(arguments)
     if arguments.labels is not None and "roc" not in kinds:
         raise EditEvalError("--labels is for roc, which --kind leaves out")
-    by_path = read_runs(arguments.results)
+    say_partial(arguments.results)
+    by_path = read_runs(arguments.results, partial=True)
     runs: Runs = dict(zip(run_names(by_path), by_path.values(), strict=True))
     metrics = _metrics(runs, arguments.metric)
     separated = None if arguments.labels is None else _separations(by_path, metrics, arguments.labels)

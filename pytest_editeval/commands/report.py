@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_editeval.commands.partial import say_partial
 from pytest_editeval.commands.reading import add_max_pixels, add_root_only, confinement_of, limit_pixels_of
 from pytest_editeval.errors import EditEvalError, display_path
 
@@ -53,6 +54,7 @@ def _report(arguments: argparse.Namespace) -> int:
     roots = (Path(), *([] if arguments.root is None else [arguments.root]))
     confinement = confinement_of(arguments, [*roots[1:], *(path.parent for path in arguments.results)])
     settings = PageSettings(arguments.images, parse_side(arguments.size), roots, confinement)
+    say_partial(arguments.results)
     results = _read(arguments.results)
     gates, why_not = (
         ([], None) if arguments.no_gates else _gates(results, arguments.config, arguments.cases, confinement)
@@ -75,7 +77,7 @@ def _read(paths: Sequence[Path]) -> list[CheckResult]:
 
     found: dict[str, tuple[CheckResult, Path]] = {}
     for path in paths:
-        for result in read_results(path):
+        for result in read_results(path, partial=True):
             _, first = found.setdefault(result.node_id, (result, path))
             if first != path:
                 cure = "results of one page are of different candidates"

@@ -66,14 +66,15 @@ def write_baseline(baseline: Baseline) -> None:
         raise EditEvalError(f"{display_path(baseline.path)}: cannot be written: {reason}") from None
 
 
-def read_baseline(path: Path, candidate: str | None = None) -> Baseline:
+def read_baseline(path: Path, candidate: str | None = None, *, partial: bool = False) -> Baseline:
     """The baseline in a baseline file, or the scores in a results file, of which `candidate` chooses one's.
 
-    Every fault of the file is an `EditEvalError` of one line; several candidates without a choice are one.
+    `partial`: of a run that has not ended too. Every fault of the file is an `EditEvalError` of one line; several
+    candidates without a choice are one.
     """
     if path.suffix in SUFFIXES:
         name = display_path(path)
-        results = of_candidate(read_results(path), candidate, name)
+        results = of_candidate(read_results(path, partial=partial), candidate, name)
         return baseline_of(sort_out(results), profile_of(results, name), path)
     if candidate is not None:
         raise EditEvalError(f"{display_path(path)} is a baseline file, and has no candidates; leave out {candidate!r}")

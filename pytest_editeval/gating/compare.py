@@ -83,12 +83,15 @@ class Comparison:
     not_finite: tuple[str, ...]
 
 
-def read_side(path: Path, candidate: str | None) -> Side:
-    """A results file, or a baseline file; raises `EditEvalError` as `read_baseline` does."""
+def read_side(path: Path, candidate: str | None, *, partial: bool = False) -> Side:
+    """A results file, of a run that has not ended where `partial`, or a baseline file.
+
+    Raises `EditEvalError` as `read_baseline` does.
+    """
     name = display_path(path)
     if path.suffix not in SUFFIXES:
         return Side(name, read_baseline(path, candidate), None)
-    results = of_candidate(read_results(path), candidate, name)
+    results = of_candidate(read_results(path, partial=partial), candidate, name)
     rows = sort_out(results)
     shown = f"{name} [{candidate}]" if candidate else name
     return Side(shown, baseline_of(rows, profile_of(results, name), path), rows)

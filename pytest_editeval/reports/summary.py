@@ -11,7 +11,15 @@ from pytest_editeval.reports.layout import Screen, abbreviated, shortened, table
 from pytest_editeval.reports.sparkline import sparkline
 from pytest_editeval.reports.text import named, number
 from pytest_editeval.results import CheckResult, Outcome
-from pytest_editeval.statuses import EDITS_MADE, FEATURES_REMEMBERED, SCORES_COMPUTED, SCORES_REMEMBERED
+from pytest_editeval.statuses import (
+    EDITS_MADE,
+    FEATURES_REMEMBERED,
+    NOT_SAVED,
+    SCORES_COMPUTED,
+    SCORES_REMEMBERED,
+    SOFT_RETRIED,
+    SOFT_SCORED,
+)
 
 NAMES_SHOWN = 5
 HEADINGS = ("metric", "", "pass", "fail", "soft", "error", "median", "better →", "worst (case)")
@@ -177,13 +185,26 @@ def _controls(controls: Sequence[CheckResult]) -> str | None:
 def work(counts: Mapping[str, int]) -> str:
     """What the store had, and what had to be done."""
     had = {name: counts.get(name, 0) for name in (SCORES_COMPUTED, SCORES_REMEMBERED, FEATURES_REMEMBERED)}
-    others = (*had, EDITS_MADE)
-    families = [f"{count} × {what}" for what, count in sorted(counts.items()) if what not in others and count]
+    others = (*had, EDITS_MADE, SOFT_RETRIED, SOFT_SCORED)
+    families = [
+        f"{count} × {what}"
+        for what, count in sorted(counts.items())
+        if what not in others and count and not what.startswith(NOT_SAVED)
+    ]
     line = f"scores: {had[SCORES_COMPUTED]} computed, {had[SCORES_REMEMBERED]} remembered"
+    if retried := counts.get(SOFT_RETRIED, 0):
+        line += f" · soft failures retried: {retried}, with a score now: {counts.get(SOFT_SCORED, 0)}"
     if had[SCORES_COMPUTED]:
         remembered = had[FEATURES_REMEMBERED]
         line += f" · images and objects: {', '.join(families) or '0'} encoded, {remembered} remembered"
     return line
+
+
+def not_saved(counts: Mapping[str, int], folder: str) -> str | None:
+    """What the store could not write, and why: the next run computes it again."""
+    reasons = {what.removeprefix(NOT_SAVED): count for what, count in counts.items() if what.startswith(NOT_SAVED)}
+    counted = ", ".join(f"{count} × {reason}" for reason, count in sorted(reasons.items()) if count)
+    return f"the store {folder} could not be written, and remembers less: {counted}" if counted else None
 
 
 def _row(name: tuple[str, str], group: Sequence[CheckResult]) -> tuple[str, ...]:

@@ -65,13 +65,14 @@ Upcoming = Callable[[Fixture], Wanted | None]
 class Promise:
     """What is being worked out for one wanted score. An image's error is in `source` or `edited`, and in `score`.
 
-    `remembered`, once the score is there: whether it is an earlier run's.
+    `remembered` and `retried`, once the score is there: whether it is an earlier run's, or was a soft failure there.
     """
 
     source: Future[ImageRef] = field(default_factory=Future)
     edited: Future[ImageRef] = field(default_factory=Future)
     score: Future[Score] = field(default_factory=Future)
     remembered: Event = field(default_factory=Event)
+    retried: Event = field(default_factory=Event)
 
 
 class Ahead:
@@ -193,11 +194,13 @@ class Ahead:
             along.setdefault(image.ref, []).extend(_objects(later.get(place, ()), place, image.ref))
         images_by_ref = {image.ref: image for image in opened.values()}
         begun = self._editeval.begin(requests, images_by_ref.values(), along)
-        scores = [score for score, _ in begun]
-        for promise, (score, remembered) in zip(promises, begun, strict=True):
-            if remembered:
+        scores = [one.score for one in begun]
+        for promise, one in zip(promises, begun, strict=True):
+            if one.remembered:
                 promise.remembered.set()
-            pass_on(score, promise.score)
+            if one.retried:
+                promise.retried.set()
+            pass_on(one.score, promise.score)
         sizes = [3 * ref.size[0] * ref.size[1] for ref in images_by_ref]
         self._largest = max([self._largest, *sizes])
         self._in_flight.append((sum(sizes) if self._editeval.scorer.holds_pixels else 0, scores))

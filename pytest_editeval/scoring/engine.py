@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from pytest_editeval.config import MetricSettings
 from pytest_editeval.errors import MetricError, known_names, unknown
@@ -16,7 +16,7 @@ from pytest_editeval.results import Reason, Score
 from pytest_editeval.scoring.ahead import Ahead, pass_on
 from pytest_editeval.scoring.pool import PipePool
 from pytest_editeval.scoring.store import Store
-from pytest_editeval.statuses import SCORES_COMPUTED, SCORES_REMEMBERED
+from pytest_editeval.statuses import NOT_SAVED, SCORES_COMPUTED, SCORES_REMEMBERED, SOFT_RETRIED, SOFT_SCORED
 
 if TYPE_CHECKING:
     from pytest_editeval.scoring.cluster.actors import Cluster
@@ -31,10 +31,18 @@ Fixture = Callable[[str], Any]
 MEMORY_BYTES = 2 << 30
 
 
+class Begun(NamedTuple):
+    """A score that is there or will be: an earlier run's (`remembered`), or one of a soft failure that it had there."""
+
+    score: Future[Score]
+    remembered: bool = False
+    retried: bool = False
+
+
 class EditEval:
     """The session's scorer. `fixture` gives the object behind a fixture's name, which a user may have overridden.
 
-    With a `cluster` its actors encode and compute.
+    With a `cluster` its actors encode and compute. `retry_soft_failures`: those of earlier runs are computed again.
     """
 
     def __init__(
@@ -44,6 +52,8 @@ class EditEval:
         store: Store | None = None,
         memory_bytes: int = MEMORY_BYTES,
         cluster: Cluster | None = None,
+        *,
+        retry_soft_failures: bool = False,
     ) -> None:
         self.profile = pool.profile
         self.pool = pool
@@ -52,6 +62,8 @@ class EditEval:
         self._store = store
         self._fixture = fixture
         self._cluster = cluster
+        self._retries = retry_soft_failures
+        self._retried: dict[str, Begun | None] = {}  # by key; none while it is not begun
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -80,8 +92,13 @@ class EditEval:
 
     @property
     def counts(self) -> Counter[str]:
-        """What was done so far: scores computed and remembered, images encoded by model family, features remembered."""
-        return self.scorer.counts + self._scores
+        """What was done so far: scores computed and remembered, images encoded by model family, features remembered.
+
+        What the store could not write is counted under `NOT_SAVED` with the reason behind it.
+        """
+        unwritten = self._store.unwritten if self._store is not None else {}
+        not_saved = Counter({NOT_SAVED + reason: count for reason, count in [*unwritten.items()]})
+        return self.scorer.counts + self._scores + not_saved
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -143,36 +160,44 @@ class EditEval:
         threshold = settings.patch_mask_threshold if patch_mask_threshold is None else patch_mask_threshold
         color = settings.bg_color if bg_color is None else bg_color
         request = self.request(self.pipe_for(spec), spec, images[0].ref, images[1].ref, boxes, scope, threshold, color)
-        score, remembered = self.begin([request], images)[0]
-        result = score.result()
-        self.count(remembered)
+        begun = self.begin([request], images)[0]
+        result = begun.score.result()
+        self.count(result, remembered=begun.remembered, retried=begun.retried)
         return result
 
-    def count(self, remembered: bool) -> None:
-        """A score was used: an earlier run's, or one of this run."""
+    def count(self, score: Score, *, remembered: bool, retried: bool) -> None:
+        """A score was used: an earlier run's, or one of this run, perhaps in the place of a soft failure."""
         self._scores[SCORES_REMEMBERED if remembered else SCORES_COMPUTED] += 1
+        if retried:
+            self._scores[SOFT_RETRIED] += 1
+            self._scores[SOFT_SCORED] += score.soft_failure is None
 
     def begin(
         self,
         requests: Sequence[ScoreRequest],
         images: Iterable[LoadedImage],
         along: Mapping[ImageRef, Sequence[Need]] | None = None,
-    ) -> list[tuple[Future[Score], bool]]:
-        """Begin to score: remembered scores (true) are there at once, the others when their images are encoded.
+    ) -> list[Begun]:
+        """Begin to score: remembered scores are there at once, the others when their images are encoded.
 
         `along` are the objects that later requests need of an image; they are encoded with it when it has to be
         segmented now.
         """
         keys = [self._score_key(request) for request in requests]
-        futures = [self._recall(key) for key in keys]
-        missing = [request for request, future in zip(requests, futures, strict=True) if future is None]
+        known = [self._recall(key, request.metric.name) for key, request in zip(keys, requests, strict=True)]
+        missing = [request for request, found in zip(requests, known, strict=True) if found is None]
         segmented = {ref for one in missing if one.metric.inputs == "objects" for ref in (one.source, one.edited)}
         later = [need for ref, needs in (along or {}).items() if ref in segmented for need in needs]
-        begun = iter(self.scorer.submit(missing, images, later) if missing else ())
+        computed = iter(self.scorer.submit(missing, images, later) if missing else ())
         return [
-            (self._remembered(next(begun), key), False) if future is None else (future, True)
-            for key, future in zip(keys, futures, strict=True)
+            self._begun(next(computed), key) if found is None else found for key, found in zip(keys, known, strict=True)
         ]
+
+    def _begun(self, computed: Future[Score], key: str | None) -> Begun:
+        begun = Begun(self._remembered(computed, key), retried=key in self._retried)
+        if begun.retried and key is not None:
+            self._retried[key] = begun
+        return begun
 
     def _score_key(self, request: ScoreRequest) -> str | None:
         from pytest_editeval.vision.identity import score_key
@@ -182,13 +207,21 @@ class EditEval:
         segmenter = self.scorer.segmenters[request.segmenter] if request.segmenter else None
         return score_key(request, self.scorer.backbones[request.backbone], segmenter)
 
-    def _recall(self, key: str | None) -> Future[Score] | None:
-        data = self._store.load_score(key) if self._store is not None and key is not None else None
-        if data is None:
+    def _recall(self, key: str | None, metric: str) -> Begun | None:
+        """An earlier run's score; in the place of its soft failure, where they are retried, what this run has begun."""
+        if self._store is None or key is None:
+            return None
+        if (again := self._retried.get(key)) is not None:
+            return again
+        score = self._store.load_score(key)
+        if score is None or score.metric != metric:
+            return None
+        if self._retries and score.soft_failure is not None:
+            self._retried[key] = None
             return None
         future: Future[Score] = Future()
-        future.set_result(Score.from_data(data))
-        return future
+        future.set_result(score)
+        return Begun(future, remembered=True)
 
     def _remembered(self, computed: Future[Score], key: str | None) -> Future[Score]:
         """The score once it is remembered."""
@@ -197,7 +230,7 @@ class EditEval:
             # A segmenter that raised may have had a bad moment; every other soft failure is certain to come again.
             certain = score.soft_failure is None or score.soft_failure.reason is not Reason.SEGMENTER_FAILED
             if self._store is not None and key is not None and certain:
-                self._store.save_score(key, score.to_data())
+                self._store.save_score(key, score)
             return score
 
         remembered: Future[Score] = Future()

@@ -1,150 +1,201 @@
 """What outlasts a run: scores, features, and the content of image files, one file per entry.
 
 An entry is known by a digest of everything that can change it. Its first line is a checksum over its kind, its key and
-its body, so a file that is cut off, damaged or put in another's place counts as absent. No pickle is read or written.
-Files appear whole or not at all, so many processes, on several machines too, may share a folder.
+its body, so a file that is cut off, damaged or put in another's place counts as absent; so does what another program
+wrote under a checksum of its own (`scoring/entries.py`). No pickle is read or written. Files appear whole or not at
+all, so many processes, on several machines too, may share a folder.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import os
+import re
+import stat
 import time
 import uuid
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from threading import Lock
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pytest_editeval.needs import ImageRef
+from pytest_editeval.results import Score
+from pytest_editeval.scoring.entries import (
+    Stored,
+    feature_body,
+    features_of,
+    image_body,
+    image_of,
+    score_body,
+    score_of,
+)
 
-Stored = tuple[NDArray[np.float32], NDArray[np.float32], str | None]
 Kind = Literal["features", "scores", "images"]
+KINDS: tuple[Kind, ...] = ("features", "scores", "images")
+T = TypeVar("T")
 
 MAX_BYTES = 2 << 30
 STALE_SECONDS = 3600
 FORMAT = "editeval-1"
 
 
+_ENTRY = re.compile(r"([0-9a-f]{2})[0-9a-f]{30}(?P<unfinished>\.[0-9a-f]{32}\.tmp)?")
+"""What the store names its files, in a folder of the first two digits: nothing else is ever deleted."""
+
+
 class Store:
-    """Entries of three kinds in a folder that is kept within `max_bytes`; what was used longest ago goes first."""
+    """Entries of three kinds in a folder that is kept within `max_bytes`; what was used longest ago goes first.
+
+    `unwritten` counts the entries that could not be written, by the reason. Threads may share a store.
+    """
 
     def __init__(self, folder: Path, *, writable: bool = True, max_bytes: int = MAX_BYTES) -> None:
         self.folder = folder
         self.writable = writable
         self.max_bytes = max_bytes
+        self.unwritten: Counter[str] = Counter()
+        self._lock = Lock()
 
     def load(self, key: str) -> Stored | None:
         """Patch features and CLS, float32, and of an object its mask, or `None`."""
-        body = self._read("features", key)
-        if body is None:
-            return None
-        stream = io.BytesIO(body)
-        patches, cls = (np.lib.format.read_array(stream, allow_pickle=False) for _ in range(2))
-        return patches, cls, stream.read().decode("ascii") or None
+        return self._load("features", key, features_of)
 
     def save(self, key: str, patches: NDArray[np.float32], cls: NDArray[np.float32], mask: str | None = None) -> None:
         """Remember the features of an image, or of an object with its mask."""
-        stream = io.BytesIO()
-        for array in (patches, cls):
-            np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
-        stream.write((mask or "").encode("ascii"))
-        self._write("features", key, stream.getvalue())
+        self._write("features", key, feature_body(patches, cls, mask))
 
-    def load_score(self, key: str) -> dict[str, Any] | None:
-        """A score as plain data, or `None`."""
-        body = self._read("scores", key)
-        data: dict[str, Any] | None = None if body is None else json.loads(body)
-        return data
+    def load_score(self, key: str) -> Score | None:
+        """A score, or `None`."""
+        return self._load("scores", key, score_of)
 
-    def save_score(self, key: str, score: Mapping[str, Any]) -> None:
-        """Remember a score; JSON keeps every bit of a float."""
-        self._write("scores", key, json.dumps(score).encode())
+    def save_score(self, key: str, score: Score) -> None:
+        """Remember a score, to the bit."""
+        self._write("scores", key, score_body(score))
 
     def load_image(self, key: str) -> ImageRef | None:
         """What the file of that digest shows, or `None`."""
-        body = self._read("images", key)
-        if body is None:
-            return None
-        digest, width, height = json.loads(body)
-        return ImageRef(digest, (width, height))
+        return self._load("images", key, image_of)
 
     def save_image(self, key: str, ref: ImageRef) -> None:
         """Remember what an image file shows."""
-        self._write("images", key, json.dumps([ref.digest, *ref.size]).encode())
+        self._write("images", key, image_body(ref))
 
     def score_count(self) -> int:
         """How many scores are remembered."""
-        folder = self.folder / "scores"
-        with suppress(OSError):
-            return sum(len(os.listdir(part)) for part in folder.iterdir())  # noqa: PTH208  (names are enough)
-        return 0
+        return sum(not unfinished for _, unfinished in self._entries("scores"))
+
+    def can_be_written(self) -> bool:
+        """Whether the folder, or the nearest one above it that is there, may be written to."""
+        nearest = next(place for place in (self.folder, *self.folder.absolute().parents) if place.exists())
+        return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
     def prune(self) -> None:
         """Delete the entries that were used longest ago until the folder is within `max_bytes`.
 
-        What a killed process left half written goes after an hour.
+        What a killed process left half written goes after an hour. Files that are not named as entries stay, and are
+        not counted: the folder may be another's.
         """
         if not self.writable:
             return
         now = time.time()
         found: list[tuple[float, int, str]] = []
-        for kind in ("features", "scores", "images"):
-            for folder, _, names in os.walk(self.folder / kind):
-                for name in names:
-                    path = os.path.join(folder, name)  # noqa: PTH118  (a hundred thousand of them)
-                    with suppress(OSError):
-                        stat = os.stat(path)  # noqa: PTH116
-                        if name.endswith(".tmp") and now - stat.st_mtime > STALE_SECONDS:
-                            Path(path).unlink()
-                        else:
-                            found.append((stat.st_mtime, stat.st_size, path))
+        for path, unfinished in (entry for kind in KINDS for entry in self._entries(kind)):
+            with suppress(OSError):
+                status = os.lstat(path)
+                if not stat.S_ISREG(status.st_mode):
+                    continue
+                if unfinished and now - status.st_mtime > STALE_SECONDS:
+                    os.unlink(path)  # noqa: PTH108  (a hundred thousand of them)
+                else:
+                    found.append((status.st_mtime, status.st_size, path))
         excess = sum(size for _, size, _ in found) - self.max_bytes
         for _, size, path in sorted(found):
             if excess <= 0:
                 break
             with suppress(OSError):
-                Path(path).unlink()
+                os.unlink(path)  # noqa: PTH108
                 excess -= size
 
-    def _read(self, kind: Kind, key: str) -> bytes | None:
+    def _entries(self, kind: Kind) -> Iterator[tuple[str, bool]]:
+        """The path of each file that is named as an entry, and whether it is an unfinished one."""
+        top = self.folder / kind
+        parts: list[str] = []
+        with suppress(OSError):
+            parts = os.listdir(top)  # noqa: PTH208  (names are enough)
+        for part in parts:
+            names: list[str] = []
+            with suppress(OSError):
+                names = os.listdir(top / part)  # noqa: PTH208
+            for name in names:
+                match = _ENTRY.fullmatch(name)
+                if match is not None and match[1] == part:
+                    yield f"{top}/{part}/{name}", match["unfinished"] is not None
+
+    def _load(self, kind: Kind, key: str, parse: Callable[[bytes], T]) -> T | None:
+        """What `parse` makes of the entry's body; `None` where there is none, or none that it understands."""
         path = self._path(kind, key)
         try:
-            head, _, body = path.read_bytes().partition(b"\n")
-        except OSError:
-            return None
-        if head != _head(kind, key, body):
+            head, _, body = _content(path, self.max_bytes).partition(b"\n")
+            if head != _head(kind, key, body):
+                return None
+            value = parse(body)
+        except (OSError, ValueError):
             return None
         with suppress(OSError):
             os.utime(path)  # what was used last is evicted last
-        return body
+        return value
 
     def _write(self, kind: Kind, key: str, body: bytes) -> None:
         """A folder that cannot be written to, or a full disk, costs the memory, not the run."""
         if not self.writable:
             return
-        path = self._path(kind, key)
-        with suppress(OSError):
-            unfinished = path.with_name(f"{key}.{uuid.uuid4().hex}.tmp")
-            try:
-                entry = _head(kind, key, body) + b"\n" + body
-                try:
-                    unfinished.write_bytes(entry)
-                except FileNotFoundError:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    unfinished.write_bytes(entry)
-                unfinished.replace(path)
-            except BaseException:
-                unfinished.unlink(missing_ok=True)
-                raise
+        try:
+            _put(self._path(kind, key), _head(kind, key, body) + b"\n" + body)
+        except OSError as error:
+            with self._lock:
+                self.unwritten[error.strerror or str(error)] += 1
 
     def _path(self, kind: Kind, key: str) -> Path:
         return self.folder / kind / key[:2] / key
+
+
+def _content(path: Path, most: int) -> bytes:
+    """The bytes of a regular file; `OSError` for anything else, a pipe that nobody writes to among it."""
+    with open(path, "rb", opener=_without_waiting) as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            raise OSError(f"{path} is no entry")
+        return stream.read(status.st_size)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _put(path: Path, entry: bytes) -> None:
+    """Have the entry appear whole; raises `OSError`, and leaves nothing beside it."""
+    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        try:
+            unfinished.write_bytes(entry)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_bytes(entry)
+        try:
+            unfinished.replace(path)
+        except IsADirectoryError:
+            path.rmdir()  # only an empty one
+            unfinished.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise
 
 
 def _head(kind: Kind, key: str, body: bytes) -> bytes:

@@ -1,0 +1,88 @@
+"""The bodies of the store's entries. What is no such body is a `ValueError`, and takes no more memory than it has."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_editeval.needs import ImageRef
+from pytest_editeval.results import Score
+
+Stored = tuple[NDArray[np.float32], NDArray[np.float32], str | None]
+_HEADER = re.compile(rb"\{'descr': '<f4', 'fortran_order': False, 'shape': \((\d{1,9},|\d{1,9}, \d{1,9})\), \} *\n")
+_HEXADECIMAL = frozenset("0123456789abcdef")
+
+
+def feature_body(patches: NDArray[np.float32], cls: NDArray[np.float32], mask: str | None) -> bytes:
+    """Patch features `(n_patches, dim)` and CLS `(dim,)` as two ``.npy`` files, then the mask."""
+    stream = io.BytesIO()
+    for array in (patches, cls):
+        np.lib.format.write_array(stream, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    stream.write((mask or "").encode("ascii"))
+    return stream.getvalue()
+
+
+def features_of(body: bytes) -> Stored:
+    """What `feature_body` was given."""
+    stream = io.BytesIO(body)
+    patches, cls = _array(stream, 2), _array(stream, 1)
+    if patches.shape[1:] != cls.shape:
+        raise ValueError(f"patches of shape {patches.shape} beside a CLS of shape {cls.shape}")
+    return patches, cls, stream.read().decode("ascii") or None
+
+
+def score_body(score: Score) -> bytes:
+    """A score as JSON, which keeps every bit of a float."""
+    return json.dumps(score.to_data()).encode()
+
+
+def score_of(body: bytes) -> Score:
+    """What `score_body` was given."""
+    return Score.from_data(_json(body))
+
+
+def image_body(ref: ImageRef) -> bytes:
+    """What an image file shows, as JSON."""
+    return json.dumps([ref.digest, *ref.size]).encode()
+
+
+def image_of(body: bytes) -> ImageRef:
+    """What `image_body` was given."""
+    data = _json(body)
+    if not isinstance(data, list) or len(data) != 3:
+        raise ValueError("no image")
+    digest, *size = data
+    if not isinstance(digest, str) or not digest or not _HEXADECIMAL.issuperset(digest):
+        raise ValueError("no digest")
+    if not all(type(side) is int and side > 0 for side in size):
+        raise ValueError("no size")
+    return ImageRef(digest, (size[0], size[1]))
+
+
+def _array(stream: io.BytesIO, dimensions: int) -> NDArray[np.float32]:
+    """The next array.
+
+    NumPy's own reader evaluates a header as Python, and makes room for what it claims before it looks at what is there.
+    """
+    version, length = stream.read(8), int.from_bytes(stream.read(2), "little")
+    header = _HEADER.fullmatch(stream.read(length))
+    if version != np.lib.format.magic(1, 0) or header is None:
+        raise ValueError("no array of float32")
+    shape = [int(side) for side in header[1].split(b",") if side]
+    array = np.frombuffer(bytearray(stream.read(math.prod(shape) * 4)), np.float32).reshape(shape)
+    if array.ndim != dimensions or not np.isfinite(array).all():
+        raise ValueError("not the features of a model")
+    return array
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
