@@ -19,7 +19,17 @@ from pytest_editeval.device import check_device
 from pytest_editeval.errors import ConfigError, EditEvalError, Position, known_names, unknown
 from pytest_editeval.gate_rules import Gate, read_gates
 from pytest_editeval.references import BASE, Resolver, Source, Value, read_source
-from pytest_editeval.registry import PATCH_MASK_THRESHOLD, PIPES, WHITE, Color, MetricSpec, Scope, get_metric, metrics
+from pytest_editeval.registry import (
+    PATCH_MASK_THRESHOLD,
+    PIPES,
+    WHITE,
+    Color,
+    MetricSpec,
+    Scope,
+    get_metric,
+    metrics,
+    unknown_metric,
+)
 from pytest_editeval.validation import ColorField, PatchThreshold, Settings, no_boolean, problems
 from pytest_editeval.yamlfile import DataPath
 
@@ -195,7 +205,7 @@ class _Reader:
 
     def metric(self, name: object, value: Value) -> MetricSettings:
         if name not in metrics():
-            raise ConfigError(value.key, unknown("metric", name, metrics()), known_names(metrics()))
+            raise ConfigError(value.key, unknown_metric(name), known_names(metrics()))
         spec = get_metric(cast(str, name))
         where = f" of metric {spec.name!r}"
         entry = _checked(_Metric, value, where) if value.data is not None else _Metric()

@@ -90,10 +90,12 @@ class EditHooks:
         return self._header()
 
     def _header(self) -> list[str]:
+        from pytest_editeval.registry import broken_metrics
         from pytest_editeval.reports.header import header_lines
         from pytest_editeval.reports.layout import Screen
 
         lines = header_lines(self.run.profile, self.run.device, self.run.ray)
+        lines += [f"editeval: {problem}" for problem in broken_metrics().values()]
         store = None if self.is_dry_run() else self.run.store
         if store is not None:
             lines.append(f"editeval: store {display_path(store.folder)} ({store.score_count()} scores)")

@@ -102,6 +102,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--editeval-batch-size", metavar="N", help="images per forward pass, or auto (default): halved if too many"
     )
     group.addoption(
+        "--editeval-timeout",
+        metavar="SECONDS",
+        help="how long a metric may compute one score (default: 300; 0: no limit)",
+    )
+    group.addoption(
         "--editeval-ray",
         nargs="?",
         const="auto",
@@ -134,6 +139,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("editeval_cache_size", "default of --editeval-cache-size", default="2GB")
     parser.addini("editeval_memory", "default of --editeval-memory", default="2GB")
     parser.addini("editeval_batch_size", "default of --editeval-batch-size", default="auto")
+    parser.addini("editeval_timeout", "default of --editeval-timeout", default="300")
     parser.addini("editeval_ray", "default of --editeval-ray; empty: no cluster", default="")
     parser.addini("editeval_ray_actors", "default of --editeval-ray-actors")
     parser.addini("editeval_ray_gpus", "default of --editeval-ray-gpus")
@@ -221,7 +227,7 @@ def editeval(request: pytest.FixtureRequest) -> Iterator[EditEval]:
     from pytest_editeval.scoring.engine import EditEval
 
     run = request.config.stash[RUN]
-    run.editeval = EditEval(run.pool, request.getfixturevalue, run.store, run.memory_bytes, run.cluster)
+    run.editeval = EditEval(run.pool, request.getfixturevalue, run.store, run.memory_bytes, run.cluster, run.timeout)
     yield run.editeval
     run.editeval.close()
 

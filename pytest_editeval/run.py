@@ -93,6 +93,7 @@ class EditRun:
             self.cache_bytes = parse_size("editeval_cache_size", self.setting("cache_size") or "2GB")
             self.memory_bytes = parse_size("editeval_memory", self.setting("memory") or "2GB")
             self.batch_size = parse_batch_size(self.setting("batch_size") or "auto")
+            self.timeout = parse_seconds("editeval_timeout", self.setting("timeout") or "300")
             self.ray = self._ray_options()
             self._check_settings()
             if any(self.setting(name) not in (None, "auto") for name in ("gates", "baseline", "noise")):
@@ -207,7 +208,7 @@ class EditRun:
             return None
         from pytest_editeval.scoring.cluster.actors import Cluster
 
-        cluster = Cluster(self.ray, self.memory_bytes)
+        cluster = Cluster(self.ray, self.memory_bytes, self.timeout)
         self.config.add_cleanup(cluster.close)
         return cluster
 
@@ -295,3 +296,10 @@ def parse_batch_size(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise EditEvalError(f"editeval_batch_size is auto or a number of images from 1, not {text!r}")
     return int(text)
+
+
+def parse_seconds(name: str, text: str) -> float | None:
+    """Seconds, `None` for 0, which is no limit; `EditEvalError` says what is allowed."""
+    if not re.fullmatch(r"\d{1,6}(\.\d+)?", text.strip(), re.ASCII):
+        raise EditEvalError(f"{name} is a number of seconds, such as 300 or 0.5, or 0 for no limit, not {text!r}")
+    return float(text) or None

@@ -29,12 +29,14 @@ Pairs = Iterable[tuple[Sequence[float], Sequence[float]]]
 Fixture = Callable[[str], Any]
 
 MEMORY_BYTES = 2 << 30
+TIMEOUT_SECONDS = 300.0
 
 
 class EditEval:
     """The session's scorer. `fixture` gives the object behind a fixture's name, which a user may have overridden.
 
-    With a `cluster` its actors encode and compute.
+    With a `cluster` its actors encode and compute. `timeout` is how many seconds a metric may take from the features to
+    the score (`None`: no limit); what takes longer is a `MetricError` of that score.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class EditEval:
         store: Store | None = None,
         memory_bytes: int = MEMORY_BYTES,
         cluster: Cluster | None = None,
+        timeout: float | None = TIMEOUT_SECONDS,
     ) -> None:
         self.profile = pool.profile
         self.pool = pool
@@ -52,6 +55,7 @@ class EditEval:
         self._store = store
         self._fixture = fixture
         self._cluster = cluster
+        self._timeout = timeout
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -64,7 +68,7 @@ class EditEval:
         from pytest_editeval.vision.lanes import Lanes
         from pytest_editeval.vision.scorer import Scorer
 
-        return Scorer(FeatureMemory(self.memory_bytes // 2), store=self._store, executor=Lanes())
+        return Scorer(FeatureMemory(self.memory_bytes // 2), store=self._store, executor=Lanes(self._timeout))
 
     @cached_property
     def files(self) -> ImageFiles:
