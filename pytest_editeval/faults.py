@@ -41,7 +41,8 @@ def fault_line(error: BaseException, ours: Collection[str] = ()) -> str:
     `ours` are the files that called the code in question; where nothing else was passed there is no place.
     """
     frames = frames_of(error, ours)
-    message = _message(error)
+    text = message_of(error)
+    message = cut(text, MOST_CHARACTERS) + (f" ({len(text):,} characters)" if len(text) > MOST_CHARACTERS else "")
     what = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return f"{what} ({frames[-1].place})" if frames else what
 
@@ -73,10 +74,9 @@ def _imports(file: str) -> bool:
     return file.startswith("<frozen importlib") or Path(file).parts[-2:] == ("importlib", "__init__.py")
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
+    """What it says; an exception's own method may raise anything, too."""
     try:
-        text = str(error)
-    except BaseException as second:  # an exception's own method may raise anything, too
+        return str(error)
+    except BaseException as second:
         return f"its message cannot be shown, str() raised {type(second).__name__}"
-    shown = cut(text, MOST_CHARACTERS)
-    return shown if len(text) <= MOST_CHARACTERS else f"{shown} ({len(text):,} characters)"

@@ -7,7 +7,8 @@ from one to the other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,11 +31,31 @@ class EditHooks:
         self.counts: Counter[str] = Counter()
         self.notices: dict[str, None] = {}
         self.mistakes = 0
-        self.results_error: str | None = None
+        self.faults: dict[str, None] = {}  # of reports and of others' hooks, a line each
+        self.results_written = False
+        self._session: pytest.Session | None = None
         self._results: list[CheckResult] = []
         self._failed: list[pytest.TestReport] = []
         self._checks: dict[str, None] = {}  # in the order of collection
         self._other_errors = 0
+
+    @contextmanager
+    def making(self, what: str) -> Iterator[None]:
+        """Whatever is raised while a report is made costs that report only: it is a line of the summary."""
+        try:
+            yield
+        except (OSError, EditEvalError) as error:
+            self.note_fault(f"{what}: {error}")
+        except Exception as error:  # raised here, it would take the summary and JUnit's file with it
+            from pytest_editeval.faults import fault_line
+
+            self.note_fault(f"{what}: {fault_line(error)}")
+
+    def note_fault(self, line: str) -> None:
+        """A line of the summary, and no exit status of 0."""
+        self.faults[f"editeval: {line}"] = None
+        if self._session is not None and self._session.exitstatus == pytest.ExitCode.OK:
+            self._session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -73,9 +94,10 @@ class EditHooks:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """What a worker did beside its checks; one that crashed says nothing."""
-        counts, notices = getattr(node, "workeroutput", {}).get("editeval", ({}, ()))
+        counts, notices, faults = getattr(node, "workeroutput", {}).get("editeval", ({}, (), ()))
         self.counts.update(counts)
         self.notices.update(dict.fromkeys(notices))
+        self.faults.update(dict.fromkeys(faults))
 
     def _note_checks(self, nodeids: Sequence[str]) -> None:
         self._checks.update(dict.fromkeys(nodeid for nodeid in nodeids if self.run.is_edit_node(nodeid)))
@@ -114,7 +136,8 @@ class EditHooks:
             report.editeval_explained = True  # type: ignore[attr-defined]
         attach = getattr(item, "attach_result", None)
         if attach is not None:
-            attach(report, error)
+            with self.making("properties in JUnit"):
+                attach(report, error)
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -126,19 +149,24 @@ class EditHooks:
             self._repair_id(report)
         data = report.__dict__.pop("editeval_result", None)  # pytest keeps every report to the end of the run
         if data is not None:
-            from pytest_editeval.reports.text import brief, status
             from pytest_editeval.results import CheckResult
 
             result = CheckResult.from_data(data)
-            report.editeval_status = status(result)  # type: ignore[attr-defined]
             self._results.append(result)
             self.counts.update(getattr(report, "editeval_counts", {}))
-            if isinstance(report.longrepr, str):
-                place = f"{result.file}:{result.line}: {result.metric}"
-                self._explain(report, report.longrepr + self._where_on_page(result), brief(result), place)
-                self.head_with_id(report)
+            with self.making("what the terminal shows of a check"):
+                self._show(report, result)
         elif getattr(report, "editeval_explained", False):
             self._explain(report, str(report.longrepr))
+
+    def _show(self, report: pytest.TestReport, result: CheckResult) -> None:
+        from pytest_editeval.reports.text import brief, status
+
+        report.editeval_status = status(result)  # type: ignore[attr-defined]
+        if isinstance(report.longrepr, str):
+            place = f"{result.file}:{result.line}: {result.metric}"
+            self._explain(report, report.longrepr + self._where_on_page(result), brief(result), place)
+            self.head_with_id(report)
 
     def _explain(
         self, report: pytest.CollectReport | pytest.TestReport, text: str, message: str | None = None, place: str = ""
@@ -177,36 +205,40 @@ class EditHooks:
         """Have the failure headed by its node id, which can be given to pytest again, when it is printed."""
         self._failed.append(report)
 
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Its exit status is pytest's."""
+        self._session = session
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the results file, and the properties of the JUnit suite; a worker says what its checks did not."""
         rest = self.run.new_counts()
         notices = self.run.editeval.notices if self.run.editeval else []
         if self.run.is_worker:
-            self.run.config.workeroutput["editeval"] = (rest, notices)  # type: ignore[attr-defined]
+            self.run.config.workeroutput["editeval"] = (rest, notices, list(self.faults))  # type: ignore[attr-defined]
             return
         self.counts.update(rest)
         self.notices.update(dict.fromkeys(notices))
         if self.counts[SCORES_COMPUTED] and self.run.store is not None:
-            self.run.store.prune()
+            with self.making("--editeval-cache-dir"):
+                self.run.store.prune()
         for report in self._failed:
             report.location = (*report.location[:2], report.nodeid)
         if self.run.results_path is not None and not self.is_dry_run():
             from pytest_editeval.results_file import write_results
 
-            try:
+            with self.making(f"--editeval-results {self.run.results_path}"):
                 write_results(self.run.results_path, self.in_order())
-            except OSError as error:
-                # Raised here, it would take the summary and JUnit's file with it.
-                self.results_error = f"editeval: --editeval-results {self.run.results_path}: {error}"
-                if session.exitstatus == pytest.ExitCode.OK:
-                    session.exitstatus = pytest.ExitCode.USAGE_ERROR
+                self.results_written = True
         if self._results:
             from pytest_editeval.reports.junit import suite_properties
 
-            for plugin in self.junit_plugins():
-                for name, value in suite_properties(self._results).items():
-                    plugin.add_global_property(name, value)
+            with self.making("properties in JUnit"):
+                for plugin in self.junit_plugins():
+                    for name, value in suite_properties(self._results).items():
+                        plugin.add_global_property(name, value)
+        if self.faults and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR  # of those that came while it was not known
 
     def in_order(self) -> list[CheckResult]:
         """The results as the checks were collected, whatever order xdist's workers finished in."""

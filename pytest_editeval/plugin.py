@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_editeval.errors import EditEvalError
+from pytest_editeval.hook_guards import HookGuards
 from pytest_editeval.hooks import EditHooks
 from pytest_editeval.run import (
     ANNOTATION_MODES,
@@ -167,7 +168,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = run
     hooks = EditHooks(run)
     config.pluginmanager.register(hooks, "editeval-hooks")
-    config.pluginmanager.register(TerminalHooks(hooks), "editeval-terminal")
+    terminal = TerminalHooks(hooks)
+    config.pluginmanager.register(terminal, "editeval-terminal")
+    config.pluginmanager.register(HookGuards(hooks, terminal), "editeval-guards")
     if run.is_worker or run.annotates or run.markdown_path is not None or run.report_path is not None:
         from pytest_editeval.output_hooks import OutputHooks
 

@@ -28,6 +28,7 @@ class TerminalHooks:
         self.run = checks.run
         self.checks = checks
         self._ended = False
+        self._faults_written = 0
 
     def pytest_sessionfinish(self) -> None:
         """From here on pytest asks for the words of its short summary, which has the score anyway."""
@@ -60,18 +61,27 @@ class TerminalHooks:
         """The table per metric, and the checks that were not scored, by name; with `-q` only what is wrong."""
         if self.run.is_worker:
             return
-        if self.checks.results_error is None and not (self.checks.anything_ran or self.checks.has_checks):
+        if not (self.checks.faults or self.checks.anything_ran or self.checks.has_checks):
             return  # of no concern, and not to be slowed down
-        screen = self._screen()
+        self.write_faults(terminalreporter)
+        with self.checks.making("edit scores"):
+            self._write_scores(terminalreporter, self._screen())
+
+    def _write_scores(self, terminalreporter: Any, screen: Screen) -> None:
         self._make_encodable(terminalreporter, screen)
-        if self.checks.results_error is not None:
-            terminalreporter.write_line(screen.text(f"ERROR: {self.checks.results_error}"), red=True)
         if self.checks.is_dry_run() or self.run.config.getoption("no_summary", False):
             return
         if self.run.config.get_verbosity() < 0:
             self._write_quietly(terminalreporter, screen)
         else:
             self._write_section(terminalreporter, screen)
+
+    def write_faults(self, reporter: Any) -> None:
+        """Those of reports and of others' hooks that were not written yet."""
+        for line in list(self.checks.faults)[self._faults_written :]:
+            for part in self._screen().wrapped(f"ERROR: {line}"):
+                reporter.write_line(part, red=True)
+        self._faults_written = len(self.checks.faults)
 
     def _screen(self) -> Screen:
         from pytest_editeval.reports.layout import Screen
@@ -92,7 +102,7 @@ class TerminalHooks:
             notes.append(self.run.cluster.summary)
         self._write(reporter, screen, notes)
         self._write(reporter, screen, self._trouble(), yellow=True)
-        if self.run.results_path is not None and self.checks.results_error is None:
+        if self.run.results_path is not None and self.checks.results_written:
             self._write(reporter, screen, [f"results: {self.run.results_path} ({len(results)} rows)"])
 
     def _write_quietly(self, reporter: Any, screen: Screen) -> None:

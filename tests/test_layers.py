@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
-    {"errors", "escapes", "faults", "results", "statuses"},
+    {"amounts", "errors", "escapes", "faults", "results", "statuses"},
     {"case_schema", "cases", "check_rows", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
     | {"candidates", "controls", "derived", "evidence", "suites", "threshold_edits", "whole_file", "yaml_edits"}
     | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
@@ -21,6 +21,7 @@ LAYERS = [
         "plugin",
         "run",
         "hooks",
+        "hook_guards",
         "explanations",
         "terminal",
         "hookspecs",
@@ -38,7 +39,9 @@ LAYERS = [
 HEAVY = {"torch", "torchvision", "transformers", "segment_anything"}
 PLUGIN_MAY_IMPORT = {
     "pytest",
+    "pytest_editeval.amounts",
     "pytest_editeval.run",
+    "pytest_editeval.hook_guards",
     "pytest_editeval.hooks",
     "pytest_editeval.progress",
     "pytest_editeval.device",
@@ -107,7 +110,7 @@ def test_nothing_but_vision_imports_vision_at_the_top(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["plugin", "run", "hooks", "progress", "terminal", "device", "errors", "statuses"],
+    ["plugin", "run", "amounts", "hook_guards", "hooks", "progress", "terminal", "device", "errors", "statuses"],
 )
 def test_what_every_pytest_run_loads_is_light(name: str) -> None:
     import sys

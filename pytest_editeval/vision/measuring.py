@@ -40,6 +40,8 @@ def measure(metric: MetricSpec, source: NDArray[Any], edited: NDArray[Any], limi
     It gets read-only copies of the rows `source` `(n, dim)` and `edited` `(m, dim)`, so that nothing that it does with
     them reaches another metric. Whatever it raises is a `MetricError`, which has the metric's own lines of code.
     """
+    if metric in registry.BUILTIN_METRICS:
+        metric.load()  # imports a solver, which may take longer than the score
     return limited(_name(metric), partial(_measured, metric, source, edited))
 
 
