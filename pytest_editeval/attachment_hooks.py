@@ -12,6 +12,7 @@ import pytest
 
 from pytest_editeval.hooks import EditHooks
 
+WHAT = "attachments in JUnit"
 JENKINS, GITLAB = "jenkins", "gitlab"
 
 
@@ -30,18 +31,20 @@ class AttachmentHooks:
         yield
         if row is None or row["outcome"] == "passed":
             return
-        if lines := list(attachment_lines(row["source"], row["edited"], self._system, os.environ)):
-            self._lines += [(plugin.node_reporter(report), lines) for plugin in self.checks.junit_plugins()]
+        with self.checks.making(WHAT):
+            if lines := list(attachment_lines(row["source"], row["edited"], self._system, os.environ)):
+                self._lines += [(plugin.node_reporter(report), lines) for plugin in self.checks.junit_plugins()]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Write the lines, before JUnit's file: Jenkins reads the first `system-out` of a test case only."""
         for reporter, lines in self._lines:
-            case = reporter.to_xml()
-            output = case.find("system-out")
-            if output is None:
-                output = ElementTree.SubElement(case, "system-out")
-            output.text = "\n".join([*lines, output.text or ""])
+            with self.checks.making(WHAT):
+                case = reporter.to_xml()
+                output = case.find("system-out")
+                if output is None:
+                    output = ElementTree.SubElement(case, "system-out")
+                output.text = "\n".join([*lines, output.text or ""])
 
 
 def attachment_lines(source: str, edited: str, system: str, environment: Mapping[str, str]) -> Iterator[str]:

@@ -21,7 +21,17 @@ from pytest_editeval.errors import ConfigError, EditEvalError, Position, known_n
 from pytest_editeval.gate_rules import Gate, read_gates
 from pytest_editeval.hidden import hide
 from pytest_editeval.references import BASE, Resolver, Source, Value, read_source
-from pytest_editeval.registry import PATCH_MASK_THRESHOLD, PIPES, WHITE, Color, MetricSpec, Scope, get_metric, metrics
+from pytest_editeval.registry import (
+    PATCH_MASK_THRESHOLD,
+    PIPES,
+    WHITE,
+    Color,
+    MetricSpec,
+    Scope,
+    get_metric,
+    metrics,
+    unknown_metric,
+)
 from pytest_editeval.validation import ColorField, PatchThreshold, Problem, Settings, dotted, no_boolean, problems
 from pytest_editeval.yamlfile import DataPath
 
@@ -203,7 +213,7 @@ class _Reader:
 
     def metric(self, name: object, value: Value) -> MetricSettings:
         if name not in metrics():
-            raise ConfigError(value.key, unknown("metric", name, metrics()), known_names(metrics()))
+            raise ConfigError(value.key, unknown_metric(name), known_names(metrics()))
         spec = get_metric(cast(str, name))
         where = f" of metric {spec.name!r}"
         entry = _checked(_Metric, value, where) if value.data is not None else _Metric()

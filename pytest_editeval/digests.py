@@ -72,7 +72,10 @@ def code_of(reference: str) -> str | None:
     files = [file for folder in spec.submodule_search_locations or () for file in sorted(Path(folder).rglob("*.py"))]
     if not files and spec.origin and Path(spec.origin).is_file():
         files = [Path(spec.origin)]
-    return _files_digest(files) if files else None
+    try:
+        return _files_digest(files) if files else None
+    except OSError:  # another package's file, which the metric itself may not even need
+        return None
 
 
 def _files_digest(files: list[Path]) -> str:

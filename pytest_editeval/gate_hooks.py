@@ -144,6 +144,10 @@ class GateHooks:
         """The section "gates", or why there is none."""
         if self.run.is_worker or self.checks.is_dry_run() or not self.checks.has_checks:
             return
+        with self.checks.making("gates"):
+            self._write(terminalreporter)
+
+    def _write(self, terminalreporter: Any) -> None:
         from pytest_editeval.reports.layout import Screen
 
         screen = Screen.of_writer(self.run.config.get_terminal_writer())

@@ -7,7 +7,8 @@ from one to the other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,9 +36,11 @@ class EditHooks:
         self.counts: Counter[str] = Counter()
         self.notices: dict[str, None] = {}
         self.mistakes = 0
-        self.results_error: str | None = None
+        self.faults: dict[str, None] = {}  # of reports and of others' hooks, a line each
+        self.results_written = False
         self.crashed: list[str] = []  # workers
         self.journal: Journal | None = None
+        self._session: pytest.Session | None = None
         self._broke = False
         self._results: dict[str, CheckResult] = {}
         self._reports: list[Report] = []
@@ -47,12 +50,31 @@ class EditHooks:
         self._lock_checked = False
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionstart(self) -> None:
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
         """From here on the results of the last run are no longer this one's."""
+        self._session = session  # whose exit status is pytest's
         if self.run.results_path is not None and not self.run.is_worker and not self.is_dry_run():
             from pytest_editeval.results_journal import Journal
 
             self.journal = Journal(self.run.results_path)
+
+    @contextmanager
+    def making(self, what: str) -> Iterator[None]:
+        """Whatever is raised while a report is made costs that report only: it is a line of the summary."""
+        try:
+            yield
+        except (OSError, EditEvalError) as error:
+            self.note_fault(f"{what}: {error}")
+        except Exception as error:  # raised here, it would take the summary and JUnit's file with it
+            from pytest_editeval.faults import fault_line
+
+            self.note_fault(f"{what}: {fault_line(error)}")
+
+    def note_fault(self, line: str) -> None:
+        """A line of the summary, and no exit status of 0."""
+        self.faults[f"editeval: {line}"] = None
+        if self._session is not None and self._session.exitstatus == pytest.ExitCode.OK:
+            self._session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -100,9 +122,10 @@ class EditHooks:
             if not hasattr(node, "workeroutput"):
                 self.crashed.append(node.gateway.id)
             return
-        counts, notices = getattr(node, "workeroutput", {}).get("editeval", ({}, ()))
+        counts, notices, faults = getattr(node, "workeroutput", {}).get("editeval", ({}, (), ()))
         self.counts.update(counts)
         self.notices.update(dict.fromkeys(notices))
+        self.faults.update(dict.fromkeys(faults))
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
@@ -131,10 +154,12 @@ class EditHooks:
         return self._header()
 
     def _header(self) -> list[str]:
+        from pytest_editeval.registry import broken_metrics
         from pytest_editeval.reports.header import header_lines
         from pytest_editeval.reports.layout import Screen
 
         lines = header_lines(self.run.profile, self.run.device, self.run.ray)
+        lines += [f"editeval: {problem}" for problem in broken_metrics().values()]
         store = None if self.is_dry_run() else self.run.store
         if store is not None:
             fault = ", cannot be written" if store.writable and not store.can_be_written() else ""
@@ -154,7 +179,8 @@ class EditHooks:
             report.editeval_explained = True  # type: ignore[attr-defined]
         attach = getattr(item, "attach_result", None)
         if attach is not None:
-            attach(report, error)
+            with self.making("properties in JUnit"):
+                attach(report, error)
         return report
 
     @pytest.hookimpl(tryfirst=True)
@@ -167,19 +193,15 @@ class EditHooks:
         data = report.__dict__.pop("editeval_result", None)  # pytest keeps every report to the end of the run
         self._note_report(report, data["outcome"] if data is not None else None)
         if data is not None and report.outcome in FINAL:
-            from pytest_editeval.reports.text import brief, status
             from pytest_editeval.results import CheckResult
 
             result = CheckResult.from_data(data)
-            report.editeval_status = status(result)  # type: ignore[attr-defined]
             self._results[result.node_id] = result
             if self.journal is not None:
                 self.journal.add(result)
             self.counts.update(getattr(report, "editeval_counts", {}))
-            if isinstance(report.longrepr, str):
-                place = f"{result.file}:{result.line}: {result.metric}"
-                self._explain(report, report.longrepr + self._where_on_page(result), brief(result), place)
-                self.head_with_id(report)
+            with self.making("what the terminal shows of a check"):
+                self._show(report, result)
         elif getattr(report, "editeval_explained", False):
             self._explain(report, str(report.longrepr))
 
@@ -193,6 +215,15 @@ class EditHooks:
         found = Report(report.nodeid, report.when, report.outcome, hasattr(report, "wasxfail"), row)
         if found.ending is not None:
             self._reports.append(found)
+
+    def _show(self, report: pytest.TestReport, result: CheckResult) -> None:
+        from pytest_editeval.reports.text import brief, status
+
+        report.editeval_status = status(result)  # type: ignore[attr-defined]
+        if isinstance(report.longrepr, str):
+            place = f"{result.file}:{result.line}: {result.metric}"
+            self._explain(report, report.longrepr + self._where_on_page(result), brief(result), place)
+            self.head_with_id(report)
 
     def _explain(
         self, report: pytest.CollectReport | pytest.TestReport, text: str, message: str | None = None, place: str = ""
@@ -237,42 +268,42 @@ class EditHooks:
         rest = self.run.new_counts()
         notices = self.run.editeval.notices if self.run.editeval else []
         if self.run.is_worker:
-            self.run.config.workeroutput["editeval"] = (rest, notices)  # type: ignore[attr-defined]
+            self.run.config.workeroutput["editeval"] = (rest, notices, list(self.faults))  # type: ignore[attr-defined]
             return
         self.counts.update(rest)
         self.notices.update(dict.fromkeys(notices))
         if self.counts[SCORES_COMPUTED] and self.run.store is not None:
-            self.run.store.prune()
+            with self.making("--editeval-cache-dir"):
+                self.run.store.prune()
         for report in self._failed:
             report.location = (*report.location[:2], report.nodeid)
         if self.run.results_path is not None and not self.is_dry_run():
             from pytest_editeval.results_file import write_results
 
-            try:
+            with self.making(f"--editeval-results {self.run.results_path}"):
                 write_results(self.run.results_path, self.in_order())
-            except OSError as error:
-                # Raised here, it would take the summary and JUnit's file with it.
-                self.results_error = f"editeval: --editeval-results {self.run.results_path}: {error}"
-                if session.exitstatus == pytest.ExitCode.OK:
-                    session.exitstatus = pytest.ExitCode.USAGE_ERROR
+                self.results_written = True
             if self.journal is not None:
-                self.journal.close(ended=self.results_error is None and not self.reckoning().not_run)
+                self.journal.close(ended=self.results_written and not self.reckoning().not_run)
         if self._results:
             from pytest_editeval.reports.junit import suite_properties
 
-            for plugin in self.junit_plugins():
-                for name, value in suite_properties(self.in_order()).items():
-                    plugin.add_global_property(name, value)
+            with self.making("properties in JUnit"):
+                for plugin in self.junit_plugins():
+                    for name, value in suite_properties(self.in_order()).items():
+                        plugin.add_global_property(name, value)
         self._close_books(session)
 
     def _close_books(self, session: pytest.Session) -> None:
         """A run that pytest calls a success is one only if every selected check ended well, once, and has its row."""
-        if session.exitstatus != pytest.ExitCode.OK or not self._checks or self.is_dry_run():
+        if session.exitstatus != pytest.ExitCode.OK or self.is_dry_run():
             return
-        if self._broke:
+        if self._broke and self._checks:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-        elif self.crashed or not self.reckoning().may_be_green:
+        elif self._checks and (self.crashed or not self.reckoning().may_be_green):
             session.exitstatus = INCOMPLETE
+        elif self.faults:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR  # of those that came while it was not known
 
     def reckoning(self) -> Reckoning:
         """How many of the selected checks have ended how."""

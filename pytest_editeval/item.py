@@ -17,6 +17,7 @@ from pytest_editeval.cases import CheckSpec, EditCase, ResolvedCheck
 from pytest_editeval.check_rows import Scored, as_reported, of_deciding, shown, unscored, with_images, with_scores
 from pytest_editeval.errors import EditEvalError, ImageError
 from pytest_editeval.escapes import visible
+from pytest_editeval.faults import fault_line, message_of
 from pytest_editeval.locations import Location
 from pytest_editeval.registry import PIPES, get_metric
 from pytest_editeval.reports.junit import case_properties
@@ -216,7 +217,7 @@ class CheckItem(pytest.Function):
         """What this check will ask for, as far as another's fixtures tell; whatever fails, it will meet itself."""
         try:
             return self.wanted(editeval, editeval.pipe_for(get_metric(self.check.metric), fixture), edit)
-        except (Exception, pytest.skip.Exception, pytest.fail.Exception, pytest.xfail.Exception):
+        except (Exception, SystemExit, pytest.skip.Exception, pytest.fail.Exception, pytest.xfail.Exception):
             return None
 
     def _opened(self, image: Future[ImageRef], key: str) -> ImageRef:
@@ -234,7 +235,7 @@ class CheckItem(pytest.Function):
             return
         if report.skipped and not hasattr(report, "wasxfail"):
             return
-        detail = str(report.longrepr) if error is None else str(error) or repr(error)
+        detail = str(report.longrepr) if error is None else message_of(error) or fault_line(error)
         if self.result.outcome is Outcome.ERROR and self.result.detail is None:
             self.result = replace(self.result, detail=detail)
         if report.failed:
@@ -245,6 +246,11 @@ class CheckItem(pytest.Function):
             # On the item as well, because JUnit takes them from the teardown's report.
             self.user_properties = [*self._own_properties, *case_properties(self.result)]
             report.user_properties = list(self.user_properties)
+
+    def attach_error(self, report: pytest.TestReport, error: EditEvalError) -> None:
+        """Put on a report, which could not be made as usual, that the check has ended in an error."""
+        self.result = replace(self.result, outcome=Outcome.ERROR, margin=None)
+        self.attach_result(report, error)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
         """A failing check explains itself; only a fault of ours or of another plugin shows a traceback."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pluggy
+
 from pytest_editeval.candidates import path_name
 from pytest_editeval.errors import EditEvalError
+from pytest_editeval.faults import fault_text
 from pytest_editeval.whole_file import written_whole
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from pytest_editeval.checks import EditCase
     from pytest_editeval.locations import Location
+
+OURS = frozenset({__file__, *(str(path) for path in Path(pluggy.__file__).parent.glob("*.py"))})
 
 EditModel = Callable[..., Any]
 """``model(case=..., source=..., seed=..., candidate=...)`` gives the edited image."""
@@ -70,12 +74,8 @@ class EditMaker:
         where = _where(case, candidate, seed)
         try:
             edited = model(case=case, source=source, seed=seed, candidate=candidate)
-        except Exception as error:
-            # Whatever it is, it is that case's error; the frames of this package would tell nobody anything.
-            frames = error.__traceback__.tb_next if error.__traceback__ else None
-            trace = "".join(traceback.format_exception(type(error), error, frames)).rstrip()
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise EditModelError(f"{where}: the editing model raised {reason}\n{trace}") from None
+        except (Exception, SystemExit) as error:  # whatever it is, it is that case's error
+            raise EditModelError(f"{where}: the editing model raised {fault_text(error, OURS)}") from None
         if edited is None:
             cure = "pytest_editeval_edit or the fixture edit_model has to return a PIL image"
             raise EditModelError(f"{where}: no model made the edit; {cure}")

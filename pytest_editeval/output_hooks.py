@@ -68,9 +68,10 @@ class OutputHooks:
         """Write the page and the Markdown file, and add to the summary of the step."""
         if self.run.is_worker or self.checks.is_dry_run():
             return
-        results, gates, notes = self.checks.in_order(), self._gates.results if self._gates else (), self._notes()
+        results, gates = self.checks.in_order(), self._gates.results if self._gates else ()
+        notes = self._notes()
         if (path := self.run.report_path) is not None:
-            self._write("report", path, partial(self._write_page, path, results, gates, notes), session)
+            self._write("report", path, partial(self._write_page, path, results, gates, notes))
         step_summary = os.environ.get(STEP_SUMMARY) if self.run.annotates else None
         if not self.checks.has_checks and not self._mistakes:
             step_summary = None
@@ -78,11 +79,13 @@ class OutputHooks:
             return
         from pytest_editeval.reports.markdown import markdown, write_markdown
 
-        text = markdown(results, gates, notes)
-        if (path := self.run.markdown_path) is not None:
-            self._write("markdown", path, partial(write_markdown, path, text), session)
-        if step_summary:
-            self._append(Path(step_summary), text)
+        summary = self.run.markdown_path
+        with self.checks.making(STEP_SUMMARY if summary is None else f"--editeval-markdown {summary}"):
+            text = markdown(results, gates, notes)
+            if summary is not None:
+                self._write("markdown", summary, partial(write_markdown, summary, text))
+            if step_summary:
+                self._append(Path(step_summary), text)
 
     @property
     def _gates(self) -> GateHooks | None:
@@ -116,16 +119,10 @@ class OutputHooks:
         facts = {"time of the run": f"{time.monotonic() - self._begun:.1f} s", "work": work(self.checks.counts)}
         return page_lines(path, write_page(path, results, gates, replace(notes, facts=facts), self._page_settings))
 
-    def _write(self, option: str, path: Path, write: Callable[[], list[str] | None], session: pytest.Session) -> None:
+    def _write(self, option: str, path: Path, write: Callable[[], list[str] | None]) -> None:
         """Write a file, and note what there is to say of it."""
-        try:
+        with self.checks.making(f"--editeval-{option} {path}"):
             lines = write() or [f"summary: {path}"]
-        except OSError as error:
-            # Raised here, it would take the terminal's summary and JUnit's file with it.
-            self._lines.append((f"ERROR: editeval: --editeval-{option} {path}: {error}", True))
-            if session.exitstatus == pytest.ExitCode.OK:
-                session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        else:
             self._lines += [(line, False) for line in lines]
 
     def _append(self, path: Path, text: str) -> None:
@@ -147,8 +144,11 @@ class OutputHooks:
             return
         for line, is_fault in self._lines:
             terminalreporter.write_line(line, red=is_fault)
-        if not self.run.annotates:
-            return
+        if self.run.annotates:
+            with self.checks.making("annotations"):
+                self._annotate(terminalreporter)
+
+    def _annotate(self, terminalreporter: Any) -> None:
         from pytest_editeval.reports.annotations import annotation_lines
         from pytest_editeval.reports.standing import standing
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_editeval.errors import EditEvalError
+from pytest_editeval.hook_guards import HookGuards
 from pytest_editeval.hooks import EditHooks
 from pytest_editeval.run import (
     ANNOTATION_MODES,
@@ -120,6 +121,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--editeval-batch-size", metavar="N", help="images per forward pass, or auto (default): halved if too many"
     )
     group.addoption(
+        "--editeval-timeout",
+        metavar="SECONDS",
+        help="how long a metric may compute one score (default: 300; 0: no limit)",
+    )
+    group.addoption(
         "--editeval-ray",
         nargs="?",
         const="auto",
@@ -156,6 +162,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("editeval_root_only", "default of --editeval-root-only", default="on")
     parser.addini("editeval_memory", "default of --editeval-memory", default="2GB")
     parser.addini("editeval_batch_size", "default of --editeval-batch-size", default="auto")
+    parser.addini("editeval_timeout", "default of --editeval-timeout", default="300")
     parser.addini("editeval_ray", "default of --editeval-ray; empty: no cluster", default="")
     parser.addini("editeval_ray_actors", "default of --editeval-ray-actors")
     parser.addini("editeval_ray_gpus", "default of --editeval-ray-gpus")
@@ -183,7 +190,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RUN] = run
     hooks = EditHooks(run)
     config.pluginmanager.register(hooks, "editeval-hooks")
-    config.pluginmanager.register(TerminalHooks(hooks), "editeval-terminal")
+    terminal = TerminalHooks(hooks)
+    config.pluginmanager.register(terminal, "editeval-terminal")
+    config.pluginmanager.register(HookGuards(hooks, terminal), "editeval-guards")
     if run.is_worker or run.annotates or run.markdown_path is not None or run.report_path is not None:
         from pytest_editeval.output_hooks import OutputHooks
 
@@ -249,6 +258,7 @@ def editeval(request: pytest.FixtureRequest) -> Iterator[EditEval]:
         run.store,
         run.memory_bytes,
         run.cluster,
+        run.timeout,
         retry_soft_failures=run.retry_soft_failures,
     )
     yield run.editeval

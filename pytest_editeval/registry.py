@@ -7,10 +7,10 @@ here or in another package under the entry point group `pytest_editeval.metrics`
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
+from importlib import import_module, metadata
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
@@ -172,15 +172,34 @@ def register_metric(spec: MetricSpec) -> MetricSpec:
 
 
 @cache
-def _load_entry_points() -> None:
+def _load_entry_points() -> Mapping[str, str]:
+    """Register other packages' metrics; what is wrong with those that cannot be, by name."""
+    broken: dict[str, str] = {}
+    of_package: dict[str, str] = {}
     for entry in entry_points(group=ENTRY_POINTS):
+        found = f"metric {entry.name!r} ({entry.value})"
         try:
             spec = entry.load()
-        except Exception as error:  # whatever another package's module raises at import
-            raise MetricError(f"metric {entry.name!r} ({entry.value}) cannot be loaded: {error!r}") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever another package's module raises at import
+            from pytest_editeval.faults import fault_line
+
+            broken[entry.name] = f"{found} cannot be loaded: {fault_line(error, (__file__, metadata.__file__))}"
+            continue
         if not isinstance(spec, MetricSpec):
-            raise MetricError(f"entry point {entry.name!r} ({entry.value}) is not a MetricSpec")
-        register_metric(spec)
+            broken[entry.name] = f"{found} cannot be loaded: it is {type(spec).__name__}, not a MetricSpec"
+        elif _registered.setdefault(spec.name, spec) == spec:
+            of_package[spec.name] = entry.value
+        elif spec.name in of_package:
+            # Which of the two came first says nothing, and a gate must not depend on it.
+            others = f"{of_package[spec.name]} and {entry.value}"
+            broken[spec.name] = f"metric {spec.name!r} cannot be loaded: {others} are two metrics of that name"
+        else:
+            broken[f"{spec.name} of {entry.value}"] = f"{found} cannot be loaded: the name {spec.name!r} is taken"
+    for name in broken.keys() & of_package.keys():
+        del _registered[name]
+    return broken
 
 
 def metrics() -> Mapping[str, MetricSpec]:
@@ -189,12 +208,22 @@ def metrics() -> Mapping[str, MetricSpec]:
     return _registered
 
 
+def broken_metrics() -> Mapping[str, str]:
+    """What is wrong with the metrics of other packages that could not be loaded, in a line each, by name."""
+    return _load_entry_points()
+
+
 def get_metric(name: str) -> MetricSpec:
     """The metric of that name; `UnknownMetricError` (a `ValueError`) names the known ones."""
     known = metrics()
     if name not in known:
-        raise UnknownMetricError(f"{unknown('metric', name, known)}\n  {known_names(known)}")
+        raise UnknownMetricError(f"{unknown_metric(name)}\n  {known_names(known)}")
     return known[name]
+
+
+def unknown_metric(name: object, known: Collection[str] = ()) -> str:
+    """Why there is no metric of that name (among the `known` ones, where not all are meant)."""
+    return broken_metrics().get(str(name)) or unknown("metric", name, known or metrics())
 
 
 def load_object(reference: str) -> Any:

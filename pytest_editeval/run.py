@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_editeval.amounts import parse_batch_size, parse_seconds, parse_size
 from pytest_editeval.device import check_device
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.progress import Progress
@@ -98,6 +99,7 @@ class EditRun:
             self.cache_bytes = parse_size("editeval_cache_size", self.setting("cache_size") or "2GB")
             self.memory_bytes = parse_size("editeval_memory", self.setting("memory") or "2GB")
             self.batch_size = parse_batch_size(self.setting("batch_size") or "auto")
+            self.timeout = parse_seconds("editeval_timeout", self.setting("timeout") or "300")
             self.ray = self._ray_options()
             self._limit_pixels()
             self.retry_soft_failures = self._flag("retry_soft_failures")
@@ -242,7 +244,7 @@ class EditRun:
             return None
         from pytest_editeval.scoring.cluster.actors import Cluster
 
-        cluster = Cluster(self.ray, self.memory_bytes)
+        cluster = Cluster(self.ray, self.memory_bytes, self.timeout)
         self.config.add_cleanup(cluster.close)
         return cluster
 
@@ -332,20 +334,3 @@ class EditRun:
     def is_edit_node(self, nodeid: str) -> bool:
         """Whether a node is a file of edit cases, or lies in one."""
         return self.is_edit_file(nodeid.split("::")[0].rsplit("/", 1)[-1])
-
-
-def parse_size(name: str, text: str) -> int:
-    """Bytes of ``500MB`` or ``2GB``; `EditEvalError` says what is allowed."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MB|GB)", text.strip(), re.IGNORECASE)
-    if found is None or float(found[1]) <= 0:
-        raise EditEvalError(f"{name} is a size such as 500MB or 2GB, not {text!r}")
-    return int(float(found[1]) * (1e9 if found[2].upper() == "GB" else 1e6))
-
-
-def parse_batch_size(text: str) -> int | None:
-    """A number of images, or `None` for auto."""
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise EditEvalError(f"editeval_batch_size is auto or a number of images from 1, not {text!r}")
-    return int(text)

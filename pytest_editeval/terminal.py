@@ -28,6 +28,7 @@ class TerminalHooks:
         self.run = checks.run
         self.checks = checks
         self._ended = False
+        self._faults_written = 0
 
     def pytest_sessionfinish(self) -> None:
         """From here on pytest asks for the words of its short summary, which has the score anyway."""
@@ -62,18 +63,27 @@ class TerminalHooks:
         """The table per metric, and the checks that were not scored, by name; with `-q` only what is wrong."""
         if self.run.is_worker:
             return
-        if self.checks.results_error is None and not (self.checks.anything_ran or self.checks.has_checks):
+        if not (self.checks.faults or self.checks.anything_ran or self.checks.has_checks):
             return  # of no concern, and not to be slowed down
-        screen = self._screen()
+        self.write_faults(terminalreporter)
+        with self.checks.making("edit scores"):
+            self._write_scores(terminalreporter, self._screen())
+
+    def _write_scores(self, terminalreporter: Any, screen: Screen) -> None:
         self._make_encodable(terminalreporter, screen)
-        if self.checks.results_error is not None:
-            terminalreporter.write_line(screen.text(f"ERROR: {self.checks.results_error}"), red=True)
         if self.checks.is_dry_run() or self.run.config.getoption("no_summary", False):
             return
         if self.run.config.get_verbosity() < 0:
             self._write_quietly(terminalreporter, screen)
         else:
             self._write_section(terminalreporter, screen)
+
+    def write_faults(self, reporter: Any) -> None:
+        """Those of reports and of others' hooks that were not written yet."""
+        for line in list(self.checks.faults)[self._faults_written :]:
+            for part in self._screen().wrapped(f"ERROR: {line}"):
+                reporter.write_line(part, red=True)
+        self._faults_written = len(self.checks.faults)
 
     def _screen(self) -> Screen:
         from pytest_editeval.reports.layout import Screen
@@ -94,7 +104,7 @@ class TerminalHooks:
             notes.append(self.run.cluster.summary)
         self._write(reporter, screen, notes)
         self._write(reporter, screen, self._trouble(), yellow=True)
-        if self.run.results_path is not None and self.checks.results_error is None:
+        if self.run.results_path is not None and self.checks.results_written:
             self._write(reporter, screen, [f"results: {self.run.results_path} ({len(results)} rows)"])
 
     def _write_quietly(self, reporter: Any, screen: Screen) -> None:
@@ -135,9 +145,9 @@ class TerminalHooks:
         journal = self.checks.journal
         if journal is None:
             return
-        if journal.error is not None and self.checks.results_error is None:
+        if journal.error is not None and self.checks.results_written:
             yield f"{display_path(journal.path)} could not be written, so a kill would have cost rows: {journal.error}"
-        elif self.checks.reckoning().not_run or self.checks.results_error is not None:
+        elif self.checks.reckoning().not_run or not self.checks.results_written:
             yield f"the run has not ended: {display_path(journal.path)} stays until one has, or you remove it"
 
     def _not_saved(self) -> Iterator[str]:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from pytest_editeval.errors import known_names, unknown
+from pytest_editeval.registry import broken_metrics
 from pytest_editeval.yamlfile import DataPath
 
 QUOTE = "quote it"
@@ -174,6 +175,8 @@ def _keys(data: object, steps: list[int | str]) -> DataPath:
 
 def unknown_within(where: str, kind: str, name: object, names: Iterable[str]) -> str:
     """`unknown metric 'emdd' in gates[0]; did you mean 'emd'?`"""
+    if kind == "metric" and (problem := broken_metrics().get(str(name))):
+        return f"{problem}; it is wanted{where}"
     found, semicolon, suggestion = unknown(kind, name, names).partition("; did you mean")
     return f"{found}{where}{semicolon}{suggestion}"
 

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
-    {"errors", "escapes", "hidden", "reckoning", "results", "statuses"},
+    {"amounts", "errors", "escapes", "faults", "hidden", "reckoning", "results", "statuses"},
     {
         "case_schema",
         "cases",
@@ -34,6 +34,7 @@ LAYERS = [
         "plugin",
         "run",
         "hooks",
+        "hook_guards",
         "explanations",
         "terminal",
         "hookspecs",
@@ -51,7 +52,9 @@ LAYERS = [
 HEAVY = {"torch", "torchvision", "transformers", "segment_anything"}
 PLUGIN_MAY_IMPORT = {
     "pytest",
+    "pytest_editeval.amounts",
     "pytest_editeval.run",
+    "pytest_editeval.hook_guards",
     "pytest_editeval.hooks",
     "pytest_editeval.progress",
     "pytest_editeval.device",
@@ -120,7 +123,7 @@ def test_nothing_but_vision_imports_vision_at_the_top(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["plugin", "run", "hooks", "progress", "terminal", "device", "errors", "statuses"],
+    ["plugin", "run", "amounts", "hook_guards", "hooks", "progress", "terminal", "device", "errors", "statuses"],
 )
 def test_what_every_pytest_run_loads_is_light(name: str) -> None:
     import sys

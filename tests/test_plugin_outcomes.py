@@ -160,7 +160,9 @@ def test_a_score_that_is_no_number_never_passes(project: Project) -> None:
     )
     result = project.run()
     result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["*nan_metric is nan: the features or the metric are broken*"])
+    result.stdout.fnmatch_lines(
+        ["metric 'nan_metric' (nan_metric:compute) is nan: the features or the metric are broken*"]
+    )
 
 
 def test_checks_that_did_not_run_are_counted_and_named(project: Project) -> None:

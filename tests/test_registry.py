@@ -11,7 +11,15 @@ import pytest
 
 from pytest_editeval import registry
 from pytest_editeval.errors import MetricError, UnknownMetricError
-from pytest_editeval.registry import MASK_MODES, PIPES, MetricSpec, get_metric, metrics, register_metric
+from pytest_editeval.registry import (
+    MASK_MODES,
+    PIPES,
+    MetricSpec,
+    broken_metrics,
+    get_metric,
+    metrics,
+    register_metric,
+)
 
 MINE = MetricSpec("mine", "clip-pipe", True, None, None, "patches", "my_package.scores:mine", "mine")
 
@@ -84,12 +92,32 @@ def test_a_broken_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise ImportError("no module named their_package")
 
-    discover(monkeypatch, broken)
-    with pytest.raises(MetricError, match=r"'theirs' \(their_package:SPEC\) cannot be loaded"):
-        metrics()
-    discover(monkeypatch, lambda: "no spec")
-    with pytest.raises(MetricError, match="not a MetricSpec"):
-        metrics()
+    def leaves() -> None:
+        raise SystemExit(3)
+
+    for load, why in ((broken, "ImportError: no module named"), (leaves, "SystemExit: 3"), (str, "it is str, not a M")):
+        discover(monkeypatch, load)
+        with pytest.raises(MetricError, match=rf"^metric 'theirs' \(their_package:SPEC\) cannot be loaded: {why}"):
+            get_metric("theirs")
+        assert [*broken_metrics()] == ["theirs"]
+        assert get_metric("emd").name == "emd"
+        with pytest.raises(UnknownMetricError, match="unknown metric 'their'"):
+            get_metric("their")
+
+
+def test_of_two_packages_with_one_name_neither_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [entry(lambda: replace(MINE, name="theirs")), entry(lambda: replace(MINE, name="theirs", version=2))]
+    monkeypatch.setattr(registry, "entry_points", lambda group: entries)
+    registry._load_entry_points.cache_clear()
+    with pytest.raises(MetricError, match=r"metric 'theirs' cannot be loaded: .* are two metrics of that name"):
+        get_metric("theirs")
+
+
+def test_a_package_cannot_take_the_name_of_a_metric_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    discover(monkeypatch, lambda: replace(MINE, name="emd"))
+    assert get_metric("emd") == registry.BUILTIN_METRICS[0]
+    (problem,) = broken_metrics().values()
+    assert problem == "metric 'theirs' (their_package:SPEC) cannot be loaded: the name 'emd' is taken"
 
 
 def test_the_group_is_the_documented_one() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import oracle
@@ -198,6 +199,12 @@ def vandal(source: np.ndarray, edited: np.ndarray) -> float:
     return 1.0
 
 
+def insister(source: np.ndarray, edited: np.ndarray) -> float:
+    source.setflags(write=True)
+    edited.setflags(write=True)
+    return vandal(source, edited)
+
+
 RETURNS = {
     "numpy_float": np.float32(0.5),
     "whole": 3,
@@ -211,13 +218,28 @@ RETURNS = {
     "complex": np.complex128(1j),
     "measured_none": Measurement(None, np.zeros(0)),  # type: ignore[arg-type]
     "measured_nan": Measurement(float("nan"), np.zeros(0)),
+    "array_of_one": np.ones(1),
+    "array_of_no_dimension": np.zeros(()),
+    "tensor": torch.ones(1),
+    "numpy_truth": np.True_,
+    "huge": 10**400,
+    "measurement_of_measurement": Measurement(Measurement(1, np.zeros(0)), np.zeros(0)),  # type: ignore[arg-type]
+    "parts_of_another_shape": Measurement(1, np.ones((2, 2))),
+    "parts_of_another_number": Measurement(1, np.ones(1)),
+    "parts_that_are_objects": Measurement(1, np.full(49, None)),
+    "parts_that_are_complex": Measurement(1, np.zeros(49, complex)),
+    "parts_that_are_a_list": Measurement(1, [0.0] * 49),  # type: ignore[arg-type]
+    "parts_that_are_none": Measurement(1, None),  # type: ignore[arg-type]
+    "parts_with_a_nan": Measurement(1, np.full(49, np.nan)),
+    "parts_below_zero": Measurement(1, np.full(49, -1.0)),
 }
 
 
 @pytest.fixture(autouse=True)
 def _their_package(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("their_metrics")
-    module.plain, module.vandal = plain, vandal  # type: ignore[attr-defined]
+    for function in (plain, vandal, insister):
+        setattr(module, function.__name__, function)
     for name, value in RETURNS.items():
         setattr(module, name, lambda *_, value=value: value)
     monkeypatch.setitem(sys.modules, "their_metrics", module)
@@ -257,7 +279,12 @@ def test_their_metric_cannot_write_to_what_is_remembered(models: Path) -> None:
     before = pipe(SOURCE, EDITED)
     for inputs, fields in (("patches", {"all_source_patches": True}), ("objects", {})):
         registry._registered.pop("theirs", None)  # type: ignore[attr-defined]
-        assert pipe(SOURCE, EDITED, [BOX, BOX], metric=theirs("their_metrics:vandal", inputs=inputs, **fields)) == 1
+        with pytest.raises(
+            MetricError, match=r"raised ValueError: .*read-only \(.*test_scorer.py:\d+\)\n(.*\n)*.*copy"
+        ):
+            pipe(SOURCE, EDITED, [BOX, BOX], metric=theirs("their_metrics:vandal", inputs=inputs, **fields))
+        registry._registered.pop("theirs")  # type: ignore[attr-defined]
+        assert pipe(SOURCE, EDITED, [BOX, BOX], metric=theirs("their_metrics:insister", inputs=inputs, **fields)) == 1
     assert pipe(SOURCE, EDITED) == before
 
 
@@ -270,11 +297,11 @@ def test_numbers_of_every_kind_are_scores(models: Path, name: str, value: float)
 
 @pytest.mark.parametrize("name", list(RETURNS)[3:])
 def test_what_is_no_finite_number_is_a_fault(models: Path, name: str) -> None:
-    with pytest.raises(MetricError, match=r"theirs (is|returned)"):
+    with pytest.raises(MetricError, match=r"^metric 'theirs' \(their_metrics:\w+\) (is|returned) [^\n]+$"):
         clip_pipe(models)(SOURCE, EDITED, metric=theirs(f"their_metrics:{name}"))
 
 
 @pytest.mark.parametrize("function", ["their_metrics:nothing", "no_such_package.metrics:mine", "their_metrics"])
 def test_a_function_that_is_not_there_is_named(models: Path, function: str) -> None:
-    with pytest.raises(MetricError, match=f"theirs: '{function}' cannot be imported"):
+    with pytest.raises(MetricError, match=rf"metric 'theirs' \({function}\) cannot be imported: \w+: "):
         clip_pipe(models)(SOURCE, EDITED, metric=theirs(function))

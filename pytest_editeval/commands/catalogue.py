@@ -24,7 +24,7 @@ def _schema(_: argparse.Namespace) -> int:
 
 
 def _metrics(_: argparse.Namespace) -> int:
-    from pytest_editeval.registry import metrics
+    from pytest_editeval.registry import broken_metrics, metrics
     from pytest_editeval.reports.layout import Screen
 
     rows = [("metric", "better", "pipe", "scope", "measures")]
@@ -32,4 +32,6 @@ def _metrics(_: argparse.Namespace) -> int:
         better = "higher" if spec.higher_is_better else "lower"
         rows.append((spec.name, better, spec.pipe_name, spec.scope or "whole image", spec.summary))
     print("\n".join(Screen.of_stream(sys.stdout).table(rows)))
+    for problem in broken_metrics().values():
+        print(problem, file=sys.stderr)
     return 0

@@ -29,6 +29,7 @@ Pairs = Iterable[tuple[Sequence[float], Sequence[float]]]
 Fixture = Callable[[str], Any]
 
 MEMORY_BYTES = 2 << 30
+TIMEOUT_SECONDS = 300.0
 
 
 class Begun(NamedTuple):
@@ -42,7 +43,9 @@ class Begun(NamedTuple):
 class EditEval:
     """The session's scorer. `fixture` gives the object behind a fixture's name, which a user may have overridden.
 
-    With a `cluster` its actors encode and compute. `retry_soft_failures`: those of earlier runs are computed again.
+    With a `cluster` its actors encode and compute. `timeout` is how many seconds a metric may take from the features to
+    the score (`None`: no limit); what takes longer is a `MetricError` of that score. `retry_soft_failures`: those of
+    earlier runs are computed again.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class EditEval:
         store: Store | None = None,
         memory_bytes: int = MEMORY_BYTES,
         cluster: Cluster | None = None,
+        timeout: float | None = TIMEOUT_SECONDS,
         *,
         retry_soft_failures: bool = False,
     ) -> None:
@@ -64,6 +68,7 @@ class EditEval:
         self._cluster = cluster
         self._retries = retry_soft_failures
         self._retried: dict[str, Begun | None] = {}  # by key; none while it is not begun
+        self._timeout = timeout
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -76,7 +81,7 @@ class EditEval:
         from pytest_editeval.vision.lanes import Lanes
         from pytest_editeval.vision.scorer import Scorer
 
-        return Scorer(FeatureMemory(self.memory_bytes // 2), store=self._store, executor=Lanes())
+        return Scorer(FeatureMemory(self.memory_bytes // 2), store=self._store, executor=Lanes(self._timeout))
 
     @cached_property
     def files(self) -> ImageFiles:

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_editeval.errors import MetricError
 from pytest_editeval.evidence import OBJECTS, PATCHES, object_data, patch_data
 from pytest_editeval.needs import Need, Plan, ScoreRequest
 from pytest_editeval.regions import clip_box
 from pytest_editeval.registry import MetricSpec
 from pytest_editeval.results import Score, SoftFailure
-from pytest_editeval.vision.features import Encoded, Features, Measurement
+from pytest_editeval.vision.features import Encoded, Features
+from pytest_editeval.vision.measuring import Limited, at_once, measure
 
 
-def compute(request: ScoreRequest, planned: Plan, encoded: Mapping[Need, Encoded]) -> Score:
-    """The score of one request from the features of its plan."""
+def compute(request: ScoreRequest, planned: Plan, encoded: Mapping[Need, Encoded], limited: Limited = at_once) -> Score:
+    """The score of one request from the features of its plan; `limited` runs the metric's function."""
     metric = request.metric
     sides: list[list[Features]] = []
     for needs in (planned.source, planned.edited):
@@ -33,7 +33,7 @@ def compute(request: ScoreRequest, planned: Plan, encoded: Mapping[Need, Encoded
         selected = planned.patch_mask
         source, edited = sides[0][0].patches, sides[1][0].patches
         rows = [source if metric.all_source_patches else source[selected], edited[selected]]
-    measurement = measure(metric, rows[0], rows[1])
+    measurement = measure(metric, rows[0], rows[1], limited)
     if planned.patch_mask is None:
         details: dict[str, Any] = {
             "pairs": [float(part) for part in measurement.parts],
@@ -42,24 +42,6 @@ def compute(request: ScoreRequest, planned: Plan, encoded: Mapping[Need, Encoded
     else:
         details = _patch_details(request, planned.patch_mask, measurement.parts)
     return Score(metric.name, measurement.value, None, details)
-
-
-def measure(metric: MetricSpec, source: NDArray[Any], edited: NDArray[Any]) -> Measurement:
-    """Call the metric's function on copies, and hold what it returns to being one finite number."""
-    try:
-        function = metric.load()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise MetricError(f"{metric.name}: {metric.function!r} cannot be imported: {error}") from error
-    if not (np.isfinite(source).all() and np.isfinite(edited).all()):
-        raise MetricError(f"{metric.name}: the features that it is given are not finite numbers")
-    result = function(source.copy(), edited.copy())
-    if not isinstance(result, Measurement):
-        result = Measurement(result, np.zeros(0))
-    if isinstance(result.value, bool) or not isinstance(result.value, int | float | np.integer | np.floating):
-        raise MetricError(f"{metric.name} returned {type(result.value).__name__}, not a number")
-    if not np.isfinite(result.value):
-        raise MetricError(f"{metric.name} is {result.value}: the features or the metric are broken")
-    return Measurement(float(result.value), result.parts)
 
 
 def failed(metric: MetricSpec, failure: SoftFailure) -> Score:
@@ -73,10 +55,9 @@ def _patch_details(request: ScoreRequest, selected: NDArray[np.bool_], shares: N
         "patches_compared": int(selected.sum()),
         "patches_total": len(selected),
     }
-    # A metric of another package may give anything, or nothing.
-    told = shares.shape == (selected.sum(),) and bool(((shares >= 0) & (shares <= 1)).all())
-    details[PATCHES] = patch_data(request.geometry, request.source.size, selected, shares if told else None)
-    if told and shares.any():
+    # A metric of another package need not say them.
+    details[PATCHES] = patch_data(request.geometry, request.source.size, selected, shares if shares.size else None)
+    if shares.any():
         details["worst"] = _worst_spot(request, selected, shares)
     return details
 

@@ -8,6 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Barrier, Lock
 from typing import Any, Protocol, TypeVar
 
+from pytest_editeval.vision.limits import TimeLimit
+from pytest_editeval.vision.measuring import at_once
+
 MOST_LANES = 4
 MOST_WORKERS = 8
 
@@ -30,6 +33,9 @@ class Executor(Protocol):
     def work(self, task: Callable[..., T], *arguments: Any) -> Future[T]:
         """Run any other task."""
 
+    def limited(self, what: str, task: Callable[[], T], /) -> T:
+        """Run, in the calling thread's place, a task that may never end; `what` names it."""
+
     def close(self) -> None:
         """Drop what has not begun."""
 
@@ -50,6 +56,10 @@ class InTurn:
 
     work = model
 
+    def limited(self, what: str, task: Callable[[], T], /) -> T:
+        """Run the task now, for as long as it takes."""
+        return at_once(what, task)
+
     def close(self) -> None:
         """Nothing is left."""
 
@@ -59,10 +69,12 @@ class Lanes:
 
     Several forward passes beside each other, each with its share of torch's threads, use a CPU better than one after
     the other with all of them. On a GPU batches take turns (`loading.forward_turn`) while the lanes prepare the next.
+    `seconds` is how long a metric may take (`None`: no limit).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float | None = None) -> None:
         self._lock = Lock()
+        self._limit = TimeLimit(seconds)
         self._models: tuple[ThreadPoolExecutor, int] | None = None
         self._workers = ThreadPoolExecutor(min(MOST_WORKERS, max(2, os.cpu_count() or 1)), "editeval-work")
 
@@ -79,8 +91,13 @@ class Lanes:
         """Run the task in a thread."""
         return self._workers.submit(task, *arguments)
 
+    def limited(self, what: str, task: Callable[[], T], /) -> T:
+        """Run the task in a thread that can be left behind."""
+        return self._limit.run(what, task)
+
     def close(self) -> None:
-        """Drop what has not begun; what runs is waited for, because a model cannot be stopped."""
+        """Drop what has not begun; what runs is waited for, because a model cannot be stopped, but no metric is."""
+        self._limit.close()
         for pool in (self._workers, *(self._models or ())[:1]):
             pool.shutdown(wait=True, cancel_futures=True)
 

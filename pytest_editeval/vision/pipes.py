@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_editeval.errors import CheckpointError, UnknownMetricError, known_names, unknown
+from pytest_editeval.errors import CheckpointError, UnknownMetricError, known_names
 from pytest_editeval.needs import ImageNeed, ImageRef, ScoreRequest
 from pytest_editeval.regions import MaskProcessor, check_boxes
-from pytest_editeval.registry import PATCH_MASK_THRESHOLD, WHITE, Color, MaskMode, MetricSpec, get_metric, metrics
+from pytest_editeval.registry import (
+    PATCH_MASK_THRESHOLD,
+    WHITE,
+    Color,
+    MaskMode,
+    MetricSpec,
+    get_metric,
+    metrics,
+    unknown_metric,
+)
 from pytest_editeval.results import Score
 from pytest_editeval.vision.backbones import Backbone, CLIPMixin, DINOv3Mixin
 from pytest_editeval.vision.features import FeatureMemory, Features
@@ -130,7 +139,7 @@ class Pipe(MaskProcessor, Backbone):
         """The metric, if it is one of this pipe's; `UnknownMetricError` (a `ValueError`) names those."""
         own = {spec.name for spec in metrics().values() if spec.pipe_name == self.pipe_name}
         if name not in own:
-            raise UnknownMetricError(f"{unknown('metric', name, own)} of {self.pipe_name}\n  {known_names(own)}")
+            raise UnknownMetricError(f"{unknown_metric(name, own)} of {self.pipe_name}\n  {known_names(own)}")
         return get_metric(name)
 
     def calc_object_pad_cls_sim(

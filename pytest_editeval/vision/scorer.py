@@ -14,8 +14,9 @@ from typing import Any, ClassVar, TypeVar
 
 from PIL import Image
 
-from pytest_editeval.errors import CheckpointError
+from pytest_editeval.errors import CheckpointError, MetricError
 from pytest_editeval.evidence import mask_data
+from pytest_editeval.faults import fault_text, is_users
 from pytest_editeval.needs import ImageNeed, ImageRef, Need, ObjectNeed, Plan, ScoreRequest, plan
 from pytest_editeval.results import Score, SoftFailure
 from pytest_editeval.statuses import FEATURES_REMEMBERED
@@ -140,7 +141,7 @@ class Scorer:
             try:
                 task()
             except BaseException as error:  # whatever it is, nobody may wait for ever
-                self._fail(needs, error)
+                self._fail(needs, _contained(error))
 
         try:
             self.executor.model(guarded)
@@ -237,6 +238,8 @@ class Scorer:
         except CheckpointError as error:
             self._broken[key] = str(error)
             raise
+        except BaseException as error:
+            raise _contained(error) from None
 
     def _compute(self, request: ScoreRequest, planned: Plan, encoded: Sequence[Future[Encoded]]) -> Future[Score]:
         """The score once all its features are there; solvers run beside the models."""
@@ -246,8 +249,8 @@ class Scorer:
         def run() -> None:
             try:
                 features = {need: future.result() for need, future in zip(planned.needs, encoded, strict=True)}
-                score.set_result(compute(request, planned, features))
-            except BaseException as error:  # of another package may come anything, and nobody may wait for ever
+                score.set_result(compute(request, planned, features, self.executor.limited))
+            except BaseException as error:  # whatever it is, nobody may wait for ever
                 score.set_exception(error)
 
         def arrived(_: Future[Encoded]) -> None:
@@ -301,6 +304,13 @@ class Scorer:
     def _count(self, what: str, number: int) -> None:
         with self._lock:
             self.counts[what] += number
+
+
+def _contained(error: BaseException) -> BaseException:
+    """The error as that of a check: what ends a process elsewhere, such as `SystemExit`, does not end the run."""
+    if isinstance(error, Exception) or is_users(error):
+        return error
+    return MetricError(f"a model raised {fault_text(error, (__file__,))}")
 
 
 def _done(value: T) -> Future[T]:

@@ -55,13 +55,14 @@ def size_actors(nodes: Sequence[Mapping[str, float]], options: RayOptions) -> Si
 class Cluster:
     """A Ray cluster as one run uses it. It is connected to when that is first needed, and not tried twice."""
 
-    def __init__(self, options: RayOptions, memory_bytes: int) -> None:
+    def __init__(self, options: RayOptions, memory_bytes: int, timeout: float | None = None) -> None:
         self.options = options
         self.heard: Callable[[Reply], None] = lambda _: None
         self.closing: list[Callable[[], None]] = []
         self.nodes: list[str] = []  # an entry for each actor that started
         self.lost: Callable[[], int] = lambda: 0
         self._memory_bytes = memory_bytes
+        self._timeout = timeout
         self._lock = RLock()
         self._link: RayLink | None = None
         self._sizing: Sizing | EditEvalError | None = None
@@ -164,7 +165,7 @@ class Cluster:
         ray = self._ray
         options = {"num_cpus": self.sizing.cpus, "num_gpus": self.sizing.gpus, "scheduling_strategy": "SPREAD"}
         options |= {"max_restarts": 0, "max_task_retries": 0, "max_concurrency": IN_FLIGHT}
-        handle = ray.remote(Remote).options(**options).remote(self._memory_bytes, max_pixels())
+        handle = ray.remote(Remote).options(**options).remote(self._memory_bytes, self._timeout, max_pixels())
         with self._lock:
             self._handles.append(handle)
             closed = self._closed

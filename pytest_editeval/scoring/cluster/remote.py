@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 class Remote:
     """The actor. It keeps its models and what they encoded as long as it lives; Ray calls it from several threads."""
 
-    def __init__(self, memory_bytes: int, max_pixels: int = DEFAULT) -> None:
+    def __init__(self, memory_bytes: int, timeout: float | None, max_pixels: int = DEFAULT) -> None:
         from pytest_editeval.vision.features import FeatureMemory
         from pytest_editeval.vision.lanes import Lanes
         from pytest_editeval.vision.scorer import Scorer
 
         limit_pixels(max_pixels)
-        self._scorer = Scorer(FeatureMemory(memory_bytes), executor=Lanes())
+        self._scorer = Scorer(FeatureMemory(memory_bytes), executor=Lanes(timeout))
         self._lock = Lock()
         self._broken: dict[str, Exception] = {}
         self._reported: Counter[str] = Counter()
