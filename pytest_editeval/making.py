@@ -53,7 +53,7 @@ class EditMaker:
         model: EditModel,
         load: Callable[[Location], Image.Image],
     ) -> Path:
-        """The edit of a case; an `EditModelError` says what the model raised, with its traceback the first time.
+        """The edit of a case; an `EditModelError` says what the model raised, with its lines of code the first time.
 
         An `ImageError` of the source is the source's own.
         """

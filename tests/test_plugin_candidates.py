@@ -236,7 +236,7 @@ def test_what_the_model_raises_is_that_cases_error(project: Project, options: tu
     result.assert_outcomes(passed=1, failed=2)
     out = result.stdout.str()
     result.stdout.fnmatch_lines(
-        ["a.edit.yaml:4:10: case 'red': the editing model raised RuntimeError: CUDA out of memory"]
+        ["a.edit.yaml:4:10: case 'red': the editing model raised RuntimeError: CUDA out of memory (conftest.py:2)"]
     )
     assert out.count('raise RuntimeError("CUDA out of memory")') == 1  # the second check says the line alone
     assert "making.py" not in out
