@@ -194,13 +194,13 @@ WAYS = [
         *("NaN from a metric", 1, "failed", "failure", "error"),
         color=RED,
         conftest="paint.fault = lambda: float('nan')",
-        detail="closeness is nan",
+        detail="is nan: the features or the metric are broken",
     ),
     Way(
         *("infinity from a metric", 1, "failed", "failure", "error"),
         color=RED,
         conftest="paint.fault = lambda: float('inf')",
-        detail="closeness is inf",
+        detail="is inf: the features or the metric are broken",
     ),
     Way(
         *("a worker is killed in the check", (None, 1), "failed", "error", "error"),
@@ -255,12 +255,12 @@ WAYS = [
         subject="edited: subject.png, metrics: {closenes: 1}",
         line="not collected: 1 × a mistake in a case file*",
     ),
-    missing("nothing is selected (`-k`)", 5, options=("-k", "nothing"), line="*no tests ran*"),
+    missing("nothing is selected (`-k`)", 5, options=("-k", "nothing"), line=""),
     missing(
         "nothing is left (`--deselect`)", 5, options=("--deselect=one.edit.yaml", "--deselect=two.edit.yaml"), line=""
     ),
     missing("an empty folder", 5, options=("empty",), line="*no tests ran*"),
-    missing("nothing to run again (`--lf --lfnf none`)", 5, options=("--lf", "--lfnf=none"), line="*no tests ran*"),
+    missing("nothing to run again (`--lf --lfnf none`)", 5, options=("--lf", "--lfnf=none"), line=""),
     Way("skipped by a mark", 10, "skipped", "skipped", NONE, "fails", conftest=marked("skip"), line="skipped: 1 of 4*"),
     Way(
         *("skipped by a mark, and no gate about it", 12, "skipped", "skipped", NONE, STOPPED),
@@ -275,11 +275,10 @@ WAYS = [
         line="skipped: 1 of 4 checks: one.edit.yaml::subject::closeness",
     ),
     Way(
-        *("skipped inside of the check, and no gate about it", 12, "skipped", "skipped", NONE, STOPPED),
+        *("the model skips (`pytest.skip`)", 1, "failed", "failure", "error"),
         color=RED,
         conftest=raised("pytest.skip.Exception('no GPU')"),
-        gates="",
-        line="skipped: ? of 4 checks: *",
+        detail="Skipped: no GPU",
     ),
     Way(
         *("expected to fail (`xfail`)", 0, "xfailed", "skipped", "failed"),
@@ -336,11 +335,12 @@ WAYS = [
     ),
     missing("a hook raises at collection", (3, 3), "def pytest_collection_finish(): raise ValueError('hook')", line=""),
     Way(
-        *("a hook raises where results are gathered", 3, "any", "any", "any", STOPPED),
+        *("a hook raises where results are gathered", 10, "any", "any", NONE, "fails"),
         conftest=reported("raise ValueError('hook')"),
+        line="ERROR: editeval: one.edit.yaml::subject::closeness (call): the hook pytest_runtest_logreport raised *",
     ),
     Way(
-        *("a hook raises in a worker", (None, 3), "any", "any", "any", "any"),
+        *("a hook raises in a worker", (None, 4), "any", "any", "any", "any"),
         conftest="""
         def pytest_runtest_logreport(report):
             if WORKER and "::after" in report.nodeid and report.when == "call":
