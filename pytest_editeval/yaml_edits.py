@@ -38,7 +38,8 @@ class TextEdits:
 
     def replace_number(self, node: yaml.ScalarNode, value: float) -> None:
         """Write another number in the place of one; its anchor, tag and quotes stay."""
-        token = next(token for token in self._tokens[self._first(node) :] if isinstance(token, yaml.ScalarToken))
+        following = range(self._first(node), len(self._tokens))
+        token = next(token for index in following if isinstance(token := self._tokens[index], yaml.ScalarToken))
         quotes = 0 if token.plain else 1
         self._edits.append((token.start_mark.index + quotes, token.end_mark.index - quotes, number_text(value)))
 

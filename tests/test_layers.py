@@ -14,7 +14,7 @@ LAYERS = [
     {"case_schema", "cases", "check_rows", "checks", "config", "device", "digests", "gate_rules", "locations", "needs"}
     | {"candidates", "controls", "derived", "evidence", "suites", "threshold_edits", "whole_file", "yaml_edits"}
     | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_reader", "validation"}
-    | {"yamlfile"},
+    | {"json_text", "regular_file", "yaml_loader", "yamlfile"},
     {"vision"},
     {"scoring", "gating"},
     {

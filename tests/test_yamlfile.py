@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pytest_editeval import yamlfile
 from pytest_editeval.errors import CaseError, ConfigError, Position
+from pytest_editeval.yaml_loader import Limited
 from pytest_editeval.yamlfile import Document, read_yaml
 
 
@@ -184,12 +185,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_without_libyaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Loader(yaml.SafeLoader):
-        depth = 0
-        descend_resolver = yamlfile._Loader.descend_resolver
-        ascend_resolver = yamlfile._Loader.ascend_resolver
+    class Loader(Limited, yaml.SafeLoader):
+        pass
 
-    monkeypatch.setattr(yamlfile, "_Loader", Loader)
+    monkeypatch.setattr(yamlfile, "Loader", Loader)
     assert at(read(tmp_path, "a:\n  - b: ü\n").position(("a", 0, "b"))) == (2, 8)
     with pytest.raises(CaseError, match="nested deeper than 100 levels"):
         read(tmp_path, "[" * 1000)
