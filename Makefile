@@ -2,11 +2,13 @@
 VENV ?= .venv
 PYTHON ?= python3
 DEVICE ?= cpu
+SECONDS ?= 600
+FUZZ_TARGETS ?= cases configuration thresholds baseline noise jsonl csv labels
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases lint-cases test lint types docs reference pictures screenshots report check bench bench-large bench-page gate-simulation clean
+.PHONY: help cases lint-cases test lint types docs reference pictures screenshots report check bench bench-large bench-page gate-simulation fuzz clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -68,6 +70,11 @@ bench-page: $(STAMP)  ## The page of 2,000 checks: its size, and how it opens an
 
 gate-simulation: $(STAMP)  ## How often a comparing gate alarms in vain, and how often it sees an effect
 	$(BIN)/python benchmarks/gate_simulation.py $(ARGS)
+
+fuzz: $(STAMP)  ## Files of 10 MB, more examples, and 10 minutes of coverage-guided fuzzing per reader (SECONDS=600)
+	EDITEVAL_HOSTILE_BYTES=10000000 $(BIN)/python -m pytest --hypothesis-profile=fuzz tests/test_hostile_files.py $(ARGS)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,fuzz]'
+	for target in $(FUZZ_TARGETS); do PYTHONPATH=tests $(BIN)/python tests/fuzzing/coverage_guided.py $$target $(SECONDS) || exit 1; done
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build

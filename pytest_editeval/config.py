@@ -21,7 +21,7 @@ from pytest_editeval.gate_rules import Gate, read_gates
 from pytest_editeval.references import BASE, Resolver, Source, Value, read_source
 from pytest_editeval.registry import PATCH_MASK_THRESHOLD, PIPES, WHITE, Color, MetricSpec, Scope, get_metric, metrics
 from pytest_editeval.validation import ColorField, PatchThreshold, Settings, no_boolean, problems
-from pytest_editeval.yamlfile import DataPath
+from pytest_editeval.yamlfile import DataPath, no_garbage_collection
 
 EMBEDDED = "embedded"
 EMBEDDED_PATH = Path(__file__).parent / "embedded"
@@ -98,8 +98,8 @@ def load_profile(path: Path | None) -> Profile:
     """Read a configuration file; `None` is the embedded profile, whose checkpoints come with the package."""
     if path is None:
         return _embedded()
-    source = read_source(path)
-    return _Reader(source).profile(path)
+    with no_garbage_collection():
+        return _Reader(read_source(path)).profile(path)
 
 
 def _embedded() -> Profile:

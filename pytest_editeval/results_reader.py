@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import dataclasses
 import io
@@ -63,10 +64,10 @@ def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise FileError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
-        return data.decode("utf-8-sig")
+        return data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise FileError(f"{name}:{line}: not UTF-8: byte 0x{data[error.start]:02x}") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise FileError(f"{name}:{line}: not UTF-8: byte 0x{error.object[error.start]:02x}") from None
 
 
 def require_pyarrow(subject: str) -> None:

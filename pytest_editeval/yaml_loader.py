@@ -16,6 +16,7 @@ MAX_DEPTH = 100
 MAX_NODES = 1_500_000  # keys, values, lists and mappings that are written in a file
 MAX_NUMBER_LENGTH = 200
 
+LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # where YAML 1.1 ends a line
 CORE = "tag:yaml.org,2002:"
 TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 TOO_MANY = f"the file has more than {MAX_NODES:,} keys and values"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
 import re
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import yaml
 
 from pytest_editeval.errors import LocatedError, Position, quoted
 from pytest_editeval.regular_file import read_regular_file
-from pytest_editeval.yaml_loader import CORE, MAX_NUMBER_LENGTH, TOO_DEEP, TOO_MANY, Loader
+from pytest_editeval.yaml_loader import CORE, LINE_BREAK, MAX_NUMBER_LENGTH, TOO_DEEP, TOO_MANY, Loader
 
 MAX_BYTES = 16_000_000
 MAX_EXPANSION = 2_000_000  # nodes that aliases and merge keys may add to a file
@@ -133,9 +134,9 @@ def read_yaml(path: Path, error: type[LocatedError], *, tuples: bool = False, ma
 def parse_yaml(content: bytes, path: Path, error: type[LocatedError], *, tuples: bool = False) -> Document:
     """As `read_yaml`, of the content that the file at `path` has or is to have."""
     try:
-        text = content.decode("utf-8-sig")
+        text = content.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as fault:
-        before = content[: fault.start].decode("utf-8-sig")
+        before = fault.object[: fault.start].decode()
         raise error(_position(path, before), "not UTF-8 text", "save the file as UTF-8") from None
     if found := _UNREADABLE.search(text):
         raise error(_position(path, text[: found.start()]), f"character U+{ord(found[0]):04X} is not allowed in YAML")
@@ -155,7 +156,10 @@ def parse_yaml(content: bytes, path: Path, error: type[LocatedError], *, tuples:
 
 
 def _position(path: Path, before: str) -> Position:
-    return Position(path, before.count("\n") + 1, len(before) - before.rfind("\n"))
+    line, start = 1, 0
+    for line, found in enumerate(LINE_BREAK.finditer(before), 2):  # noqa: B007 (the last one is meant)
+        start = found.end()
+    return Position(path, line, len(before) - start + 1)
 
 
 def _explain(path: Path, text: str, fault: yaml.MarkedYAMLError, error: type[LocatedError]) -> LocatedError:

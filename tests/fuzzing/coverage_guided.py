@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of a reader with atheris: `python tests/fuzzing/coverage_guided.py TARGET SECONDS [--corpus DIR]`.
+"""Coverage-guided fuzzing of a reader, with atheris: `python tests/fuzzing/coverage_guided.py TARGET SECONDS`.
 
 Prints executions, edges and features as libFuzzer counts them; an input that breaks the promise of `targets.run` is
 written to the working directory, and the exit status is not 0. `pip install '.[fuzz]'` has what it needs.
@@ -15,11 +15,10 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["pytest_editeval", "yaml"]):
-    import targets
+    from fuzzing import seeds, targets
 
-import seeds
 
-MAX_LENGTH = 4096
+MAX_LENGTH = 16_384
 
 
 def main() -> None:

@@ -55,21 +55,37 @@ def results_content(suffix: str) -> bytes:
     """A results file of the example rows of the tests."""
     import tempfile
 
-    from rows import row
+    from rows import result
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"results{suffix}"
-        write_results(path, [row(case="a"), row(case="b", score=None)])
+        write_results(path, [result(node_id="a"), result(node_id="b")])
         return path.read_bytes()
 
 
 def words() -> list[str]:
     """Keys, names and signs that the formats know, as tokens of a dictionary."""
-    keys = {key for model in (CaseFields, ObjectCheckFields, PatchCheckFields, GateFields) for key in model.model_fields}
+    keys = {
+        key for model in (CaseFields, ObjectCheckFields, PatchCheckFields, GateFields) for key in model.model_fields
+    }
     names = {spec.name for spec in BUILTIN_METRICS} | {*PIPES, *WHERE, *SCORE_STATISTICS, *COLUMNS}
     own = {"cases", "defaults", "gates", "id", "metrics", "_base_", "metric_configs", "default_config", "init_config"}
     own |= {"runtime_params", "sam", "model_path", "bg_color", "p95", "pass_rate", "baseline", "edit_area", "format"}
-    signs = {"${", "${env:", "<<: *a", "&a ", "*a", "!!int ", "!tuple ", ".inf", ".nan", "-0", "1e999", "0o17", "1:30:00"}
+    signs = {
+        "${",
+        "${env:",
+        "<<: *a",
+        "&a ",
+        "*a",
+        "!!int ",
+        "!tuple ",
+        ".inf",
+        ".nan",
+        "-0",
+        "1e999",
+        "0o17",
+        "1:30:00",
+    }
     return sorted(keys | names | own | signs | {"2024-01-01", "true", "null", "? ", "- ", ": ", "|-", "---", "NaN"})
 
 

@@ -26,7 +26,7 @@ _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
 def cases(path: Path) -> None:
     """Case files, completed by a profile as at collection."""
-    for error in _mistakes_of(load_cases(path)):
+    for error in mistakes_of(load_cases(path)):
         check_error(error, path)
 
 
@@ -110,7 +110,8 @@ def check_error(error: EditEvalError, path: Path) -> None:
         assert path.name in line, text
 
 
-def _mistakes_of(file: CaseFile) -> Iterator[EditEvalError]:
+def mistakes_of(file: CaseFile) -> Iterator[EditEvalError]:
+    """Every mistake that the file or the embedded profile leaves in the checks of a file."""
     for case in file.cases:
         if not isinstance(case, EditCase):
             yield from case.errors
