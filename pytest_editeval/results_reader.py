@@ -221,7 +221,7 @@ def _result(place: str, row: dict[str, Any]) -> CheckResult:
     for reason in (result.reason, *(repeat.reason for repeat in result.repeats)):
         if reason is not None and reason not in REASONS:
             raise FileError(f"{place}: {unknown('reason', reason, REASONS)}")
-    if result.quota is not None and not 1 <= result.quota <= max(1, len(result.repeats)):
+    if result.repeats and result.quota is not None and not 1 <= result.quota <= len(result.repeats):
         raise FileError(f"{place}: a quota of {result.quota} of {len(result.repeats)} repeats")
     return result
 

@@ -58,10 +58,11 @@ def test_a_file_with_too_many_mistakes_says_where_checking_ended(tmp_path: Path)
     path.write_text("cases:\n" + "".join(f"- {{id: a{n}, source: s, x: 1}}\n" for n in range(5000)), "utf-8")
     with pytest.raises(CaseError) as caught:
         load_cases(path)
-    lines = str(caught.value).splitlines()
-    last = int(lines[-2].split(":")[1]) if ":" in lines[-2] else 0
+    lines = [line for line in str(caught.value).splitlines() if not line.startswith("  ")]
+    assert len(lines) == 1001
     assert lines[-1].endswith("more than 1,000 mistakes; the rest of the file was not checked")
-    assert last <= int(lines[-1].split(":")[1]) < 5000
+    last, ended = (int(line.removeprefix(str(path)).split(":")[1]) for line in lines[-2:])
+    assert last <= ended < 5000
 
 
 def test_limits_are_named_before_the_file_is_parsed(tmp_path: Path) -> None:
@@ -263,8 +264,9 @@ def test_other_encodings_are_refused(folder: Path, target: str, encoding: str) -
     assert targets.run(target, content.encode(encoding), folder) is False
 
 
+VALID = ("good cases", "one instruction", "placeholders")
 HOSTILE = {
-    **{f"{name}": text for name, text in hostile.case_files(400) if name not in ("good cases", "one instruction")},
+    **{f"{name}": text for name, text in hostile.case_files(400) if name not in VALID},
     "object": "a: !!python/object/apply:os.system [touch hacked]",
     "name": "a: !!python/name:os.system",
     "control": "cases: [{id: a, \x1b: 1}]",
@@ -296,3 +298,24 @@ def test_hostile_files_do_not_keep_a_good_one_from_being_scored(
     for number in range(len(HOSTILE)):
         assert re.search(rf"^ERROR .*bad/f{number}\.edit\.yaml", output, re.MULTILINE), list(HOSTILE)[number]
     assert not (project.path / "hacked").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b'"reason": null', b'"reason": "because"', "unknown reason 'because'"),
+        (b'"quota": null, "repeats": []', b'"quota": 3, "repeats": [%s]', "a quota of 3 of 1 repeats"),
+        (b'"case": "', b'"\\u001b[2J": 1, "case": "', r"unknown columns: \x1b[2J"),
+    ],
+)
+def test_results_that_no_run_can_have_written_are_refused(tmp_path: Path, old: bytes, new: bytes, message: str) -> None:
+    repeat = b'{"seed": 0, "edited": "e", "score": 1.0, "margin": 1.0, "outcome": "passed", "reason": null, ' + (
+        b'"detail": null, "edited_digest": null}'
+    )
+    path = tmp_path / "a.jsonl"
+    content = seeds.results_content(".jsonl")
+    assert old in content
+    path.write_bytes(content.replace(old, new.replace(b"%s", repeat), 1))
+    with pytest.raises(EditEvalError, match=re.escape(message)) as caught:
+        read_results(path)
+    targets.check_error(caught.value, path)

@@ -99,7 +99,7 @@ def configurations(size: int) -> Iterator[tuple[str, str]]:
 
 
 def peak_megabytes() -> int:
-    """The largest memory of this process so far; what `resource` tells begins with that of the process that started it."""
+    """The largest memory of this process so far. What `resource` tells begins with that of its parent."""
     status = Path("/proc/self/status").read_text("utf-8")
     return int(status.partition("VmHWM:")[2].split()[0]) // 1024
 
