@@ -319,3 +319,81 @@ def test_results_that_no_run_can_have_written_are_refused(tmp_path: Path, old: b
     with pytest.raises(EditEvalError, match=re.escape(message)) as caught:
         read_results(path)
     targets.check_error(caught.value, path)
+
+
+EVERY_KEY = """\
+defaults:
+  expect:
+    pass
+cases:
+- id:
+    a
+  instruction:
+    b
+  source:
+    c.png
+  edited:
+    d.png
+  task:
+    t
+  tags:
+    [u]
+  coords:
+    [[1, 2, 3, 4]]
+  controls:
+    auto
+  edited_pattern:
+    '{id}'
+  metrics:
+    emd:
+      threshold:
+        1
+      scope:
+        edit_area
+      tolerance:
+        1
+      patch_mask_threshold:
+        0.1
+    sam_clip_cls_sim:
+      threshold:
+        1
+      bg_color:
+        [1, 2, 3]
+      pairs:
+        [{source: [1, 2, 3, 4], edited: [1, 2, 3, 4]}]
+gates:
+- metric:
+    emd
+  statistic:
+    mean
+  threshold:
+    1
+"""
+LINES = EVERY_KEY.splitlines()
+VALUES = [number for number, line in enumerate(LINES) if not line.rstrip().endswith(":")]
+TYPES = ["1.5", "-1", "true", "x y", "[]", "[[]]", "{x: 1}", "2024-01-01", ".nan", "!!binary aGk=", "'\u202e'"]
+TEXT = ("x y", "'\u202e'")
+ALLOWED = {
+    **dict.fromkeys(("instruction", "source", "edited", "edited_pattern"), TEXT),
+    **dict.fromkeys(("tags", "coords", "pairs"), ("[]",)),
+    "threshold": ("1.5", "-1"),
+    "tolerance": ("1.5",),
+}
+
+
+@pytest.mark.parametrize("number", VALUES, ids=lambda number: LINES[number - 1].strip(" -:"))
+@pytest.mark.parametrize("value", TYPES, ids=range(len(TYPES)))
+def test_a_value_of_another_type_is_an_error_in_the_lines_of_its_key(folder: Path, number: int, value: str) -> None:
+    path = folder / "every.edit.yaml"
+    indent = LINES[number][: len(LINES[number]) - len(LINES[number].lstrip())]
+    path.write_text("\n".join([*LINES[:number], indent + value, *LINES[number + 1 :]]) + "\n", "utf-8")
+    try:
+        errors = list(targets.mistakes_of(load_cases(path)))
+    except CaseError as error:
+        errors = list(getattr(error, "errors", (error,)))
+    of_the_value = [error for error in errors if error.position.line in (number, number + 1)]  # type: ignore[attr-defined]
+    for error in errors:
+        targets.check_error(error, path)
+    allowed = value in ALLOWED.get(LINES[number - 1].strip(" -:"), ())
+    allowed |= (number, value) == (VALUES[-1], "{x: 1}")  # a gate's threshold, one per profile of any name
+    assert bool(of_the_value) is not allowed, [str(error) for error in errors]
