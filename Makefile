@@ -2,11 +2,13 @@
 VENV ?= .venv
 PYTHON ?= python3
 DEVICE ?= cpu
+SECONDS ?= 600
+FUZZ_TARGETS ?= cases configuration thresholds baseline noise jsonl csv labels
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases report lint-cases test lint types security docs fuzz-images reference pictures screenshots check bench bench-large bench-page load-test matrix gate-simulation kill-test store-test clean
+.PHONY: help cases report lint-cases test lint types security docs fuzz-images reference pictures screenshots check bench bench-large bench-page load-test matrix gate-simulation kill-test store-test fuzz clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -89,6 +91,11 @@ kill-test: $(STAMP)  ## Kill runs at 50 random moments, and look at what is left
 
 store-test: $(STAMP)  ## Eight processes at one store for a minute (ARGS="--processes N --seconds N --seed N")
 	PYTHONPATH=tests $(BIN)/python tests/hammering.py $(ARGS)
+
+fuzz: $(STAMP)  ## Files of 10 MB, more examples, and 10 minutes of coverage-guided fuzzing per reader (SECONDS=600)
+	EDITEVAL_HOSTILE_BYTES=10000000 $(BIN)/python -m pytest --hypothesis-profile=fuzz tests/test_hostile_files.py $(ARGS)
+	$(BIN)/python -m pip install --quiet --editable '.[dev,fuzz]'
+	for target in $(FUZZ_TARGETS); do PYTHONPATH=tests $(BIN)/python tests/fuzzing/coverage_guided.py $$target $(SECONDS) || exit 1; done
 
 clean:  ## Remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis docs/_build .nox $(VENV)-nox

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, create_model, mo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from pytest_editeval.checks import Expect
+from pytest_editeval.errors import quoted
 from pytest_editeval.gate_rules import GateFields
 from pytest_editeval.locations import is_url
 from pytest_editeval.registry import BUILTIN_METRICS, MetricSpec, Scope
@@ -36,22 +37,33 @@ from pytest_editeval.validation import (
 SCHEMA_PATH = Path(__file__).with_name("edit-cases.schema.json")
 FILE_KEYS = ("defaults", "cases", "gates")
 PLACEHOLDERS = ("id", "seed", "task", "file", "path")
+MAX_PROFILES = 100  # with a threshold of their own
+MAX_NAME = 200  # characters; files of 255 bytes are named after it
 ID_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 RESERVED_MARKERS = frozenset({"filterwarnings", "parametrize", "skip", "skipif", "usefixtures", "xfail"})
 
 
+def is_case_id(value: str) -> bool:
+    """Whether a case may be named so."""
+    return len(value) <= MAX_NAME and re.fullmatch(ID_PATTERN, value) is not None
+
+
 def _case_id(value: str) -> str:
-    if not re.fullmatch(ID_PATTERN, value):
+    if len(value) > MAX_NAME:
+        raise mistake(f"must have at most {MAX_NAME} characters, found {len(value):,}")
+    if not is_case_id(value):
         raise mistake(
-            f"must be made of letters, digits, '_', '-' and '.' (first a letter, digit or '_'), found {value!r}"
+            f"must be made of letters, digits, '_', '-' and '.' (first a letter, digit or '_'), found {quoted(value)}"
         )
     return value
 
 
 def _marker(value: str) -> str:
     """Tags and tasks become pytest markers."""
+    if len(value) > MAX_NAME:
+        raise mistake(f"must have at most {MAX_NAME} characters, found {len(value):,}")
     if not value.isidentifier() or value.startswith("_"):
-        raise mistake(f"must be a name of letters, digits and '_' (it becomes a pytest marker), found {value!r}")
+        raise mistake(f"must be a name of letters, digits and '_' (it becomes a pytest marker), found {quoted(value)}")
     if value in RESERVED_MARKERS:
         raise mistake(f"must not be {value!r}, which is a marker of pytest itself")
     if keyword.iskeyword(value):
@@ -63,7 +75,7 @@ def _placeholders(value: str) -> str:
     for found in re.findall(r"\{[^{}]*\}", value):
         if found[1:-1] not in PLACEHOLDERS:
             known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-            raise mistake(f"has the unknown placeholder {found}; known: {known}")
+            raise mistake(f"has the unknown placeholder {quoted(found)[1:-1]}; known: {known}")
     return value
 
 
@@ -74,7 +86,9 @@ def _file_of_url(value: str) -> str:
     return value
 
 
-CaseId = Annotated[str, AfterValidator(_case_id), Field(json_schema_extra={"pattern": ID_PATTERN})]
+CaseId = Annotated[
+    str, AfterValidator(_case_id), Field(json_schema_extra={"pattern": ID_PATTERN, "maxLength": MAX_NAME})
+]
 Marker = Annotated[str, AfterValidator(_marker), Field(json_schema_extra={"not": {"enum": sorted(RESERVED_MARKERS)}})]
 PatternField = Annotated[Line, AfterValidator(_placeholders)]
 ImageField = Annotated[Line, AfterValidator(_file_of_url)]
@@ -83,7 +97,8 @@ ImageField = Annotated[Line, AfterValidator(_file_of_url)]
 Count = Annotated[int, Field(strict=True, ge=1, le=1000)]
 Seed = Annotated[int, Field(strict=True, ge=0)]
 ThresholdField = Annotated[
-    Annotated[Number, Tag("<number>")] | Annotated[dict[str, Number], Field(min_length=1), Tag("<mapping>")],
+    Annotated[Number, Tag("<number>")]
+    | Annotated[dict[str, Number], Field(min_length=1, max_length=MAX_PROFILES), Tag("<mapping>")],
     Discriminator(number_or_mapping),
 ]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from pytest_editeval.case_schema import FILE_KEYS, Pair, check_model, models
+from pytest_editeval.case_schema import FILE_KEYS, Pair, check_model, is_case_id, models
 from pytest_editeval.checks import (
     BrokenCase,
     BrokenCheck,
@@ -21,11 +22,12 @@ from pytest_editeval.checks import (
     threshold_for,
 )
 from pytest_editeval.confinement import Confinement
-from pytest_editeval.errors import CaseError, Position, known_names, unknown
+from pytest_editeval.errors import MAX_QUOTED, CaseError, Position, display_path, known_names, quoted, unknown
+from pytest_editeval.escapes import visible
 from pytest_editeval.gate_rules import read_gates
 from pytest_editeval.locations import locate
 from pytest_editeval.registry import metrics
-from pytest_editeval.validation import QUOTE, Settings, describe, problems
+from pytest_editeval.validation import MAX_MISTAKES, QUOTE, Settings, describe, problems
 from pytest_editeval.yamlfile import DataPath, Document, no_garbage_collection, read_yaml
 
 __all__ = [
@@ -43,10 +45,14 @@ __all__ = [
 ]
 
 REQUIRED = ("instruction", "source")
+MAX_PART = 20_000  # keys and values of a case, of the defaults, of the gates
 
 
 class CaseFileError(CaseError):
-    """Mistakes that leave no case of the file standing: the first one as a `CaseError`, and every one in `errors`."""
+    """Mistakes that leave no case of the file standing: the first one as a `CaseError`, and every one in `errors`.
+
+    Of a file with more than `MAX_MISTAKES`, `errors` has those that were found when reading it ended.
+    """
 
     def __init__(self, errors: tuple[CaseError, ...]) -> None:
         super().__init__(errors[0].position, errors[0].message, errors[0].hint)
@@ -54,7 +60,11 @@ class CaseFileError(CaseError):
         self.args = (errors,)  # what the exception is pickled as
 
     def __str__(self) -> str:
-        return "\n".join(str(error) for error in self.errors)
+        lines = [str(error) for error in self.errors[:MAX_MISTAKES]]
+        if len(self.errors) > MAX_MISTAKES:
+            place = f"{display_path(self.position.path)}:{self.errors[MAX_MISTAKES].position.line}"
+            lines.append(f"{visible(place)}: more than {MAX_MISTAKES:,} mistakes; the rest of the file was not checked")
+        return "\n".join(lines)
 
 
 def load_cases(path: Path, confinement: Confinement | None = None) -> CaseFile:
@@ -76,7 +86,24 @@ _Fields = dict[str, Any]  # validated values by key, of the keys that are writte
 
 
 def _fields(model: Settings) -> _Fields:
-    return {name: getattr(model, name) for name in model.model_fields_set}
+    """The values in the form of `EditCase`: made here once, so that all cases share those of the defaults."""
+    fields = {name: getattr(model, name) for name in model.model_fields_set}
+    for name, form in _FORMS.items():
+        if fields.get(name) is not None:
+            fields[name] = form(fields[name])
+    return fields
+
+
+def _repeat(fields: Any) -> RepeatSpec:
+    return RepeatSpec(fields.passing, tuple(range(fields.of) if fields.seeds is None else fields.seeds))
+
+
+_FORMS: dict[str, Callable[[Any], Any]] = {
+    "coords": tuple,
+    "pairs": lambda pairs: tuple((pair.source, pair.edited) for pair in pairs),
+    "repeat": _repeat,
+    "tags": lambda tags: tuple(dict.fromkeys(tags)),
+}
 
 
 class _Reader:
@@ -100,9 +127,10 @@ class _Reader:
             raise CaseError(self.document.position(), found)
         errors = [
             CaseError(self.at(key, key=True), unknown("key", key, FILE_KEYS), known_names(FILE_KEYS))
-            for key in data
-            if key not in FILE_KEYS
+            for key in islice((key for key in data if key not in FILE_KEYS), MAX_MISTAKES + 1)
         ]
+        if too_large := self.too_large("'defaults'", ("defaults",)) or self.too_large("'gates'", ("gates",)):
+            raise too_large
         if data.get("defaults") is not None:
             errors += self.read_defaults(data["defaults"])
         cases = data.get("cases")
@@ -110,12 +138,24 @@ class _Reader:
             errors.append(CaseError(self.at("cases", key=True), "the file has no cases"))
         elif not isinstance(cases, list):
             errors.append(CaseError(self.at("cases"), f"'cases' must be a list, found {describe(cases)}"))
-        read = [self.case(index, raw) for index, raw in enumerate(cases)] if isinstance(cases, list) else []
         gates, gate_errors = read_gates(data.get("gates"), self.gate_place, CaseError, of_file=True)
         errors += gate_errors
-        if errors:
-            raise CaseFileError(_sorted((*errors, *(error for case in read for error in _errors(case)))))
+        read: list[EditCase | BrokenCase] = []
+        of_cases: list[CaseError] = []
+        for index, raw in enumerate(cases if isinstance(cases, list) else ()):
+            if len(errors) + len(of_cases) > MAX_MISTAKES:
+                break
+            read.append(self.case(index, raw))
+            of_cases += _errors(read[-1])
+        if errors or len(of_cases) > MAX_MISTAKES:
+            raise CaseFileError(_sorted((*errors, *of_cases)))
         return CaseFile(self.document.path, tuple(read), gates)
+
+    def too_large(self, name: str, path: DataPath) -> CaseError | None:
+        """The mistake of a part that holds more than any real one, and would take its time to check."""
+        if self.document.size(path) <= MAX_PART:
+            return None
+        return CaseError(self.at(*path), f"{name} has more than {MAX_PART:,} keys and values")
 
     def gate_place(self, path: DataPath, key: bool) -> Position:
         """Where something in a gate is written."""
@@ -133,7 +173,7 @@ class _Reader:
             place = (*path, *problem.path)
             hint = problem.hint
             if hint == QUOTE and not problem.on_key and (written := self.document.written(place)):
-                hint = f'{QUOTE}: "{written}"'
+                hint = f'{QUOTE}: "{written}"' if len(written) <= MAX_QUOTED else QUOTE
             yield problem.path, CaseError(self.at(*place, key=problem.on_key), problem.message, hint)
 
     def known(self, path: DataPath) -> tuple[str, Iterable[str]]:
@@ -182,13 +222,17 @@ class _Reader:
         if not isinstance(data, dict):
             message = f"{name} must be a mapping, found {describe(data)}"
             return BrokenCase(name, (CaseError(self.at(*path), message),))
+        if too_large := self.too_large(name, path):
+            return BrokenCase(name, (too_large,))
         context = f" in {name}"
         if isinstance(data.get("id"), str):
-            name, context = data["id"], f" in case {data['id']!r}"
+            context = f" in case {quoted(data['id'])}"
+            if is_case_id(data["id"]):
+                name = data["id"]
         model, errors, broken = self.validated(data, path, context)
         position = self.at(*path, "id")
         if name in self.ids:
-            message = f"case id {name!r} is taken; it is first used in line {self.ids[name].line}"
+            message = f"case id {quoted(name)} is taken; it is first used in line {self.ids[name].line}"
             errors.append(CaseError(position, message))
             name = f"case[{index}]"
         elif name == data.get("id"):
@@ -196,8 +240,9 @@ class _Reader:
         for key in REQUIRED:
             if self.defaults_hold and (data[key] if key in data else self.defaults.get(key)) is None:
                 errors.append(CaseError(self.at(*path, key, key=True), f"'{key}'{context} is missing"))
-        fields = self.defaults | _fields(model)
-        own_checks = self.checks(_fields(model).get("metrics"))
+        own = _fields(model)
+        fields = self.defaults | own
+        own_checks = self.checks(own.get("metrics"))
         written = data.get("metrics")
         checks: list[CheckSpec | BrokenCheck] = []
         for metric in dict.fromkeys((*self.default_checks, *(written if isinstance(written, dict) else ()))):
@@ -210,7 +255,7 @@ class _Reader:
         if self.defaults_hold and not checks and not errors:
             hint = known_names(self.specs)
             errors.append(CaseError(self.at(*path, "metrics", key=True), f"no metrics{context}", hint))
-        edited, repeat = fields.get("edited"), _repeat(fields.get("repeat"))
+        edited, repeat = fields.get("edited"), fields.get("repeat")
         if edited is not None and ("{seed}" in edited) != (repeat is not None):
             found = (
                 "has {seed}, but the case has no 'repeat'" if repeat is None else "needs {seed}, because of 'repeat'"
@@ -224,14 +269,14 @@ class _Reader:
             id=name,
             instruction=fields["instruction"],
             task=fields.get("task"),
-            tags=tuple(dict.fromkeys(fields.get("tags") or ())),
+            tags=fields.get("tags") or (),
             source=locate(fields["source"], self.directory),
             edited=None if edited is None else locate(edited, self.directory),
             source_text=fields["source"],
             edited_text=edited,
             source_position=self.place(path, "source"),
             edited_position=self.place(path, "edited"),
-            coords=tuple(fields.get("coords") or ()),
+            coords=fields.get("coords") or (),
             expect=fields.get("expect") or "pass",
             edited_pattern=fields.get("edited_pattern"),
             repeat=repeat,
@@ -301,8 +346,8 @@ class _Reader:
             threshold=0.0 if threshold is None else threshold,
             scope=fields.get("scope"),
             scope_given="scope" in fields,
-            coords=() if pairs is not None else tuple((case.get("coords") if coords is None else coords) or ()),
-            pairs=None if pairs is None else tuple((pair.source, pair.edited) for pair in pairs),
+            coords=() if pairs is not None else (case.get("coords") if coords is None else coords) or (),
+            pairs=pairs,
             patch_mask_threshold=fields.get("patch_mask_threshold"),
             bg_color=fields.get("bg_color"),
             expect=fields.get("expect") or case.get("expect") or "pass",
@@ -322,12 +367,6 @@ class _Reader:
         """Where the threshold is written, which in the short form is the metric's own value."""
         path = (*(case if written else ("defaults",)), "metrics", metric)
         return self.at(*path, "threshold") if (*path, "threshold") in self.document else self.at(*path)
-
-
-def _repeat(fields: Any) -> RepeatSpec | None:
-    if fields is None:
-        return None
-    return RepeatSpec(fields.passing, tuple(range(fields.of) if fields.seeds is None else fields.seeds))
 
 
 def _errors(part: object) -> Iterator[CaseError]:

@@ -33,7 +33,7 @@ from pytest_editeval.registry import (
     unknown_metric,
 )
 from pytest_editeval.validation import ColorField, PatchThreshold, Problem, Settings, dotted, no_boolean, problems
-from pytest_editeval.yamlfile import DataPath
+from pytest_editeval.yamlfile import DataPath, no_garbage_collection
 
 EMBEDDED = "embedded"
 EMBEDDED_PATH = Path(__file__).parent / "embedded"
@@ -113,8 +113,8 @@ def load_profile(path: Path | None, confinement: Confinement | None = None) -> P
     """
     if path is None:
         return _embedded()
-    source = read_source(path, confinement)
-    return _Reader(source).profile(path)
+    with no_garbage_collection():
+        return _Reader(read_source(path, confinement)).profile(path)
 
 
 def _embedded() -> Profile:

@@ -11,6 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+MAX_QUOTED = 80  # characters of a text that a message repeats
+MAX_MESSAGE = 1000  # characters of a message about a file
+MAX_NAMES = 200  # that are listed, or looked through for one that is meant
+
 
 class EditEvalError(Exception):
     """Base class: a mistake or a fault that is explained in one line."""
@@ -19,6 +23,15 @@ class EditEvalError(Exception):
         from pytest_editeval.hidden import without_hidden
 
         return without_hidden(super().__str__())
+
+
+class FileError(EditEvalError):
+    """A file cannot be read, or is not what it has to be: one line, whatever the file holds."""
+
+    def __str__(self) -> str:
+        from pytest_editeval.escapes import visible  # every pytest run loads this module, and few make a mistake
+
+        return visible(_shortened(super().__str__()))
 
 
 class CheckpointError(EditEvalError):
@@ -53,6 +66,7 @@ class LocatedError(EditEvalError):
     """A mistake in a text file, at `position`; `hint` is a second line of help."""
 
     def __init__(self, position: Position, message: str, hint: str | None = None) -> None:
+        message, hint = _shortened(message), hint and _shortened(hint)
         super().__init__(position, message, hint)
         self.position = position
         self.message = message
@@ -83,15 +97,27 @@ def display_path(path: Path) -> str:
         return str(path)
 
 
+def quoted(text: object) -> str:
+    """What a user wrote, in quotes; of a long text its beginning."""
+    written = str(text)
+    return repr(text if len(written) <= MAX_QUOTED else f"{written[: MAX_QUOTED - 3]}...")
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= MAX_MESSAGE else f"{line[: MAX_MESSAGE - 1]}…"
+
+
 def known_names(names: Iterable[str]) -> str:
     """The second line of help for a name that is not known."""
-    return "known: " + ", ".join(sorted(names))
+    known = sorted(names)
+    more = f", and {len(known) - MAX_NAMES:,} more" if len(known) > MAX_NAMES else ""
+    return "known: " + ", ".join(known[:MAX_NAMES]) + more
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:
     """`unknown metric 'emdd'; did you mean 'emd'?`"""
     from difflib import get_close_matches  # every pytest run loads this module, and few make a mistake
 
-    found = f"unknown {kind} {name!r}"
-    close = get_close_matches(str(name), sorted(known), n=1)
+    found = f"unknown {kind} {quoted(name)}"
+    close = get_close_matches(str(name)[:MAX_QUOTED], sorted(known)[:MAX_NAMES], n=1)
     return f"{found}; did you mean {close[0]!r}?" if close else found

@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,6 +19,7 @@ from pytest_editeval.errors import LocatedError, Position, display_path, known_n
 from pytest_editeval.registry import metrics
 from pytest_editeval.results import CheckResult
 from pytest_editeval.validation import (
+    MAX_MISTAKES,
     Line,
     Settings,
     describe,
@@ -171,7 +173,9 @@ def read_gates(
     gates: list[Gate] = []
     errors: list[Mistake] = []
     for index, raw in enumerate(data):
-        mistakes = list(_mistakes(raw, index, place, error))
+        if len(errors) > MAX_MISTAKES:
+            break
+        mistakes = list(islice(_mistakes(raw, index, place, error), MAX_MISTAKES))
         errors += mistakes
         if not mistakes:
             position = place((index,), False)

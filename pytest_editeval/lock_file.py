@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from pytest_editeval.errors import EditEvalError, display_path
-from pytest_editeval.jsonfile import DuplicateKeyError, without_duplicates
+from pytest_editeval.json_text import DuplicateKeyError, parse_json, without_duplicates
+from pytest_editeval.regular_file import read_regular_file
 from pytest_editeval.validation import Settings, describe, problems
 from pytest_editeval.whole_file import written_whole
 
@@ -106,22 +107,19 @@ def _shown(file: LockedFile) -> str:
 def _parsed(path: Path) -> Any:
     name = display_path(path)
     try:
-        with path.open("rb") as stream:
-            content = stream.read(LARGEST_LOCK + 1)
+        content = read_regular_file(path, LARGEST_LOCK)
     except FileNotFoundError:
         raise EditEvalError(f"lock file not found: {name}; `editeval models lock --output {name}` writes it") from None
     except OSError as error:
         raise EditEvalError(f"cannot read {name}: {error.strerror}") from None
-    if len(content) > LARGEST_LOCK:
-        raise EditEvalError(f"{name}: no lock file: it is larger than {LARGEST_LOCK >> 20} MB")
     try:
-        return json.loads(content.decode("utf-8"), object_pairs_hook=without_duplicates)
+        return parse_json(content.decode("utf-8"), without_duplicates)
+    except UnicodeDecodeError:
+        raise EditEvalError(f"{name}: no lock file: no text in UTF-8") from None
     except json.JSONDecodeError as error:
         raise EditEvalError(f"{name}:{error.lineno}:{error.colno}: torn, or no JSON: {error.msg}") from None
     except DuplicateKeyError as error:
         raise EditEvalError(f"{name}: {error} is there twice, as after a merge; keep one") from None
-    except (ValueError, RecursionError):
-        raise EditEvalError(f"{name}: no lock file: nested too deeply, or no text in UTF-8") from None
 
 
 def _keys(depth: int) -> tuple[str, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pytest_editeval.confinement import Confinement
-from pytest_editeval.errors import ConfigError, Position, display_path, known_names, unknown
+from pytest_editeval.errors import ConfigError, Position, display_path, known_names, quoted, unknown
 from pytest_editeval.hidden import hide
 from pytest_editeval.yamlfile import DataPath, Document, read_yaml
 
@@ -18,6 +19,11 @@ BASE = "_base_"
 MAX_DEPTH = 60  # of mappings, lists and references in each other
 MAX_VALUES = 100_000
 MAX_TEXT = 100_000
+MAX_BYTES = 2_000_000  # of a configuration file and all files that `_base_` names in it
+MAX_FILES = 100
+MAX_SCANNED = 20_000_000
+
+_BRACES = re.compile(r"\$\{|\}")
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,8 @@ class Source:
 
 def read_source(path: Path, confinement: Confinement | None = None) -> Source:
     """Read a configuration file and every file that its `_base_` names, directly or not, within the `confinement`."""
-    return _read(path.absolute(), (), {}, read_yaml(path, ConfigError, tuples=True), confinement)
+    document = read_yaml(path, ConfigError, tuples=True, max_bytes=MAX_BYTES)
+    return _read(path.absolute(), (), {}, document, confinement)
 
 
 def _read(
@@ -135,17 +142,21 @@ def _read(
         except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL, a name that is too long
             target, exists = base, False
         if not exists:
-            raise ConfigError(
-                position,
-                f"no such file: {value.public()!r}",
-                f"looked for {display_path(path.parent / value.public())}",
-            )
+            shown = value.public()
+            hint = f"looked for {display_path(path.parent / shown)}"
+            raise ConfigError(position, f"no such file: {quoted(shown)}", hint)
         if target in (*chain, identity):
-            raise ConfigError(position, f"'{BASE}' comes back to {value.public()!r}, which is being read")
+            raise ConfigError(position, f"'{BASE}' comes back to {quoted(value.public())}, which is being read")
         if len(chain) >= MAX_DEPTH:
             raise ConfigError(position, f"'{BASE}' leads through more than {MAX_DEPTH} files")
         if target not in known:
-            _read(base, (*chain, identity), known, read_yaml(base, ConfigError, tuples=True), confinement)
+            if len(known) >= MAX_FILES:
+                raise ConfigError(position, f"'{BASE}' leads to more than {MAX_FILES} files")
+            left = MAX_BYTES - sum(other.document.bytes_read for other in known.values())
+            if base.stat().st_size > left:
+                raise ConfigError(position, f"'{BASE}' leads to files of more than {MAX_BYTES:,} bytes together")
+            found = read_yaml(base, ConfigError, tuples=True, max_bytes=left)
+            _read(base, (*chain, identity), known, found, confinement)
         source.bases[name] = known[target]
         known[target].users.append(source)
     return source
@@ -162,6 +173,7 @@ class Resolver:
         self.environment = os.environ if environment is None else environment
         self.resolved: dict[_Place, tuple[Value, int]] = {}
         self.values = 0
+        self.characters = 0
 
     def resolve(self, source: Source, path: DataPath, trail: _Trail | None = None, depth: int = 0) -> Value:
         """The part of `source` at `path`, with everything that it refers to."""
@@ -203,6 +215,12 @@ class Resolver:
         self.limit(position, depth)
         return _Text(self, source, position, {**trail, place: raw}, depth + 1)
 
+    def scan(self, position: Position, characters: int) -> None:
+        """References inside defaults are looked through again at every level."""
+        self.characters += characters
+        if self.characters > MAX_SCANNED:
+            raise ConfigError(position, f"references are spread over more than {MAX_SCANNED:,} characters")
+
     def limit(self, position: Position, depth: int) -> None:
         """References can make a small file endless."""
         if depth > MAX_DEPTH:
@@ -243,15 +261,17 @@ class _Text:
 
     def split(self, text: str) -> list[tuple[str, str]]:
         """Pairs of a literal and a reference, one of them empty."""
+        self.resolver.scan(self.position, len(text))
         pieces, start = [], 0
         while (begin := text.find("${", start)) >= 0:
-            end, level = begin + 2, 1
-            while level and end < len(text):
-                opens = text.startswith("${", end)
-                level += 1 if opens else -1 if text[end] == "}" else 0
-                end += 2 if opens else 1
+            end, level = len(text), 0
+            for brace in _BRACES.finditer(text, begin):
+                level += 1 if brace[0] == "${" else -1
+                if not level:
+                    end = brace.end()
+                    break
             if level:
-                raise ConfigError(self.position, f"reference without its closing brace: {text[begin:]!r}")
+                raise ConfigError(self.position, f"reference without its closing brace: {quoted(text[begin:])}")
             if begin > start:
                 pieces.append((text[start:begin], ""))
             pieces.append(("", text[begin:end]))

@@ -13,6 +13,7 @@ import math
 import re
 from typing import Any
 
+from pytest_editeval.json_text import parse_json
 from pytest_editeval.results import CheckResult
 
 KINDS: dict[str, str] = {field.name: str(field.type) for field in dataclasses.fields(CheckResult)}
@@ -111,7 +112,7 @@ def _structure(name: str, cell: Any) -> Any:
     if cell is None or cell == "":
         return None
     try:
-        value = json.loads(cell)
-    except (TypeError, ValueError, RecursionError):
+        value = parse_json(cell)
+    except (AttributeError, TypeError, ValueError):
         raise ValueError(f"column {name!r} is not JSON") from None
     return decoded(value) if name in OPEN else value

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import dataclasses
 import io
-import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -14,14 +14,19 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pytest_editeval import __version__
-from pytest_editeval.errors import EditEvalError, display_path
-from pytest_editeval.results import CheckResult, Repeat
+from pytest_editeval.errors import FileError, display_path, quoted, unknown
+from pytest_editeval.json_text import parse_json
+from pytest_editeval.regular_file import read_regular_file
+from pytest_editeval.results import CheckResult, Reason, Repeat
 from pytest_editeval.results_columns import COLUMNS, from_csv, from_json, from_table
 from pytest_editeval.results_journal import is_about_run, unended
 from pytest_editeval.validation import describe, problems
 
+MAX_BYTES = 1_000_000_000  # of a results file
+MAX_ROWS = 2_000_000  # of a Parquet file, where a few bytes can stand for any number
 KNOWN_BY = ("node_id", "metric", "outcome")
 TORN = "torn: the last line is cut off; run the checks again, or remove the line and lose the check"
+REASONS = frozenset(Reason)
 REPEAT_KEYS = frozenset(field.name for field in dataclasses.fields(Repeat))
 Rows = Iterator[tuple[str, dict[str, Any]]]
 
@@ -35,38 +40,38 @@ def read_results(path: Path, *, partial: bool = False) -> list[CheckResult]:
     """
     name = display_path(path)
     if path.suffix not in READERS:
-        raise EditEvalError(f"{name}: unknown format {path.suffix!r}; allowed: {', '.join(READERS)}")
+        raise FileError(f"{name}: unknown format {path.suffix!r}; allowed: {', '.join(READERS)}")
     if not partial and (run := unended(path)) is not None:
-        raise EditEvalError(f"{run}; run it to its end, or remove that file (gate, accept, compare: --allow-partial)")
+        raise FileError(f"{run}; run it to its end, or remove that file (gate, accept, compare: --allow-partial)")
     results: list[CheckResult] = []
     places: dict[str, str] = {}
     for place, row in READERS[path.suffix](path):
         result = _result(place, row)
         first = places.setdefault(result.node_id, place)
         if first != place:
-            raise EditEvalError(f"{place}: node id {result.node_id!r} is taken; it is first in {first}")
+            raise FileError(f"{place}: node id {quoted(result.node_id)} is taken; it is first in {first}")
         results.append(result)
     if not results:
-        raise EditEvalError(f"{name}: no rows: no check was run, or the file is torn")
+        raise FileError(f"{name}: no rows: no check was run, or the file is torn")
     return results
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """The text of a file in UTF-8, without a byte order mark; an `EditEvalError` says why it cannot be read."""
     name = display_path(path)
     try:
-        data = path.read_bytes()
+        data = read_regular_file(path, max_bytes)
     except FileNotFoundError:
-        raise EditEvalError(f"{name}: no such file") from None
+        raise FileError(f"{name}: no such file") from None
     except IsADirectoryError:
-        raise EditEvalError(f"{name}: that is a directory") from None
-    except OSError as error:
-        raise EditEvalError(f"{name}: cannot be read: {error.strerror or error}") from None
+        raise FileError(f"{name}: that is a directory") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise FileError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     try:
-        return data.decode("utf-8-sig")
+        return data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise EditEvalError(f"{name}:{line}: not UTF-8: byte 0x{data[error.start]:02x}") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise FileError(f"{name}:{line}: not UTF-8: byte 0x{error.object[error.start]:02x}") from None
 
 
 def require_pyarrow(subject: str) -> None:
@@ -74,7 +79,7 @@ def require_pyarrow(subject: str) -> None:
     try:
         import pyarrow  # noqa: F401
     except ImportError as error:
-        raise EditEvalError(f"{subject}: Parquet needs {error.name}; pip install 'pytest-editeval[parquet]'") from None
+        raise FileError(f"{subject}: Parquet needs {error.name}; pip install 'pytest-editeval[parquet]'") from None
 
 
 def _jsonl(path: Path) -> Rows:
@@ -87,16 +92,16 @@ def _jsonl(path: Path) -> Rows:
     for number, line in lines:
         place = f"{display_path(path)}:{number}"
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row = parse_json(line)
+        except ValueError as error:
             if line.startswith("{") and number == lines[-1][0]:
-                raise EditEvalError(f"{place}: {TORN}") from None
-            raise EditEvalError(f"{place}: not a results file: not JSON ({_reason(error)})") from None
+                raise FileError(f"{place}: {TORN}") from None
+            raise FileError(f"{place}: not a results file: not JSON ({_reason(error)})") from None
         if is_journal and is_about_run(row):
             continue
         if not isinstance(row, dict):
             found = f"a line is a mapping with the columns of a check, found {describe(row)}"
-            raise EditEvalError(f"{place}: not a results file: {found}")
+            raise FileError(f"{place}: not a results file: {found}")
         _check_columns(place, row, row.get("versions"))
         yield place, from_json(row)
 
@@ -114,7 +119,7 @@ def _csv_rows(name: str, reader: Any) -> Rows:
     rows = _numbered(name, reader)
     _, header = next(rows, (1, []))
     if twice := [column for column in header if header.count(column) > 1]:
-        raise EditEvalError(f"{name}:1: column {twice[0]!r} is there twice")
+        raise FileError(f"{name}:1: column {twice[0]!r} is there twice")
     if not header:
         return
     pending = None
@@ -138,8 +143,8 @@ def _numbered(name: str, reader: Any) -> Iterator[tuple[int, list[str]]]:
             start = reader.line_num + 1
     except csv.Error as error:
         if str(error) == "unexpected end of data":
-            raise EditEvalError(f"{name}:{start}: {TORN}") from None
-        raise EditEvalError(f"{name}:{start}: not a results file: not CSV ({error})") from None
+            raise FileError(f"{name}:{start}: {TORN}") from None
+        raise FileError(f"{name}:{start}: not a results file: not CSV ({error})") from None
 
 
 def _csv_row(
@@ -154,7 +159,7 @@ def _csv_row(
         return place, from_csv(row)
     except ValueError as error:
         torn = is_last and len(cells) <= len(header)
-        raise EditEvalError(f"{place}: {TORN if torn else error}") from None
+        raise FileError(f"{place}: {TORN if torn else error}") from None
 
 
 def _parquet(path: Path) -> Rows:
@@ -164,19 +169,24 @@ def _parquet(path: Path) -> Rows:
     import pyarrow.parquet
 
     if not path.is_file():
-        raise EditEvalError(f"{name}: {'that is a directory' if path.is_dir() else 'no such file'}")
+        raise FileError(f"{name}: {'that is a directory' if path.is_dir() else 'no such file'}")
     try:
-        table = pa.parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise EditEvalError(f"{name}: torn, or not Parquet ({_reason(error)})") from None
-    rows = table.to_pylist()
-    _check_columns(name, table.column_names, rows[0].get("versions") if rows else None)
+        with pa.parquet.ParquetFile(path) as file:
+            head = file.metadata
+            size = sum(head.row_group(index).total_byte_size for index in range(head.num_row_groups))
+            columns = file.schema_arrow.names
+            rows = file.read().to_pylist() if head.num_rows <= MAX_ROWS and size <= MAX_BYTES else None
+    except Exception as error:  # a damaged file ends in any of Arrow's and Python's
+        raise FileError(f"{name}: torn, or not Parquet ({_reason(error)})") from None
+    if rows is None:
+        raise FileError(f"{name}: cannot be read: it has more than {MAX_ROWS:,} rows or {MAX_BYTES:,} bytes")
+    _check_columns(name, columns, rows[0].get("versions") if rows else None)
     for number, row in enumerate(rows, 1):
         place = f"{name}: row {number}"
         try:
             yield place, from_table(row)
         except ValueError as error:
-            raise EditEvalError(f"{place}: {error}") from None
+            raise FileError(f"{place}: {error}") from None
 
 
 def _check_columns(place: str, columns: Iterable[str], versions: Any) -> None:
@@ -187,17 +197,17 @@ def _check_columns(place: str, columns: Iterable[str], versions: Any) -> None:
     if not missing and not others:
         return
     if absent := [name for name in KNOWN_BY if name in missing]:
-        raise EditEvalError(f"{place}: not a results file: no column {absent[0]!r}")
+        raise FileError(f"{place}: not a results file: no column {absent[0]!r}")
     faults = [f"columns are missing: {', '.join(missing)}"] if missing else []
     faults += [f"unknown columns: {', '.join(others)}"] if others else []
     wrote = f"{_written_by(versions)}this is {__version__}"
-    raise EditEvalError(f"{place}: {'; '.join(faults)} ({wrote}); run the checks again with this version")
+    raise FileError(f"{place}: {'; '.join(faults)} ({wrote}); run the checks again with this version")
 
 
 def _written_by(versions: Any) -> str:
     if isinstance(versions, str):
         try:
-            versions = json.loads(versions)
+            versions = parse_json(versions)
         except ValueError:
             return ""
     version = versions.get("pytest-editeval") if isinstance(versions, dict) else None
@@ -214,10 +224,15 @@ def _result(place: str, row: dict[str, Any]) -> CheckResult:
         result = _adapter().validate_python(row)
     except ValidationError as error:
         problem = next(problems(error, row, "", lambda _: ("key", ())))
-        raise EditEvalError(f"{place}: {problem.message}") from None
+        raise FileError(f"{place}: {problem.message}") from None
     # pydantic passes over the keys of a dataclass that it does not know.
     if others := [key for repeat in row["repeats"] for key in repeat if key not in REPEAT_KEYS]:
-        raise EditEvalError(f"{place}: unknown key {others[0]!r} in 'repeats'")
+        raise FileError(f"{place}: unknown key {quoted(others[0])} in 'repeats'")
+    for reason in (result.reason, *(repeat.reason for repeat in result.repeats)):
+        if reason is not None and reason not in REASONS:
+            raise FileError(f"{place}: {unknown('reason', reason, REASONS)}")
+    if result.repeats and result.quota is not None and not 1 <= result.quota <= len(result.repeats):
+        raise FileError(f"{place}: a quota of {result.quota} of {len(result.repeats)} repeats")
     return result
 
 

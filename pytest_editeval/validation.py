@@ -9,6 +9,7 @@ import datetime
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -19,6 +20,7 @@ from pytest_editeval.registry import broken_metrics
 from pytest_editeval.yamlfile import DataPath
 
 QUOTE = "quote it"
+MAX_MISTAKES = 1000  # of a file; one with more is given up
 
 
 class Settings(BaseModel):
@@ -127,6 +129,7 @@ _WORDS = {
     "model_type": "must be a mapping, found {found}",
     "model_attributes_type": "must be a mapping, found {found}",
     "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} entries",
     "missing": "is missing",
     "editeval": "{message}",
 }
@@ -140,7 +143,7 @@ def problems(
     `known` gives for the path of a mapping what its keys are called ("key", "metric") and which are allowed;
     `context` says in a message where the data is (" in case 'red_scarf'").
     """
-    for details in error.errors(include_url=False):
+    for details in islice(error.errors(include_url=False), MAX_MISTAKES + 1):
         tags = [step for step in details["loc"] if step in _TAGS]
         path = _keys(data, [step for step in details["loc"] if step not in _TAGS])
         not_text = details["type"] == "invalid_key" or (details["type"] == "string_type" and tags[-1:] == ["[key]"])
@@ -164,7 +167,7 @@ def _keys(data: object, steps: list[int | str]) -> DataPath:
     for step in steps:
         key: Any = step
         if isinstance(data, dict) and step not in data:
-            key = next((other for other in data if str(other) == str(step)), step)
+            key = next((other for other in data if not isinstance(other, str) and str(other) == str(step)), step)
         path.append(key)
         if isinstance(data, dict):
             data = data.get(key)

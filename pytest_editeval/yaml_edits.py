@@ -10,12 +10,13 @@ from typing import Any
 
 import yaml
 
+from pytest_editeval.yaml_loader import LINE_BREAK
+
 try:
     from yaml import CSafeLoader as _Loader
 except ImportError:  # PyYAML built without libyaml
     from yaml import SafeLoader as _Loader  # type: ignore[assignment]
 
-_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # where YAML 1.1 ends a line
 _PLAIN_KEY = re.compile(r"[A-Za-z_][\w.-]*")
 _OPENING = (
     yaml.BlockMappingStartToken,
@@ -38,7 +39,8 @@ class TextEdits:
 
     def replace_number(self, node: yaml.ScalarNode, value: float) -> None:
         """Write another number in the place of one; its anchor, tag and quotes stay."""
-        token = next(token for token in self._tokens[self._first(node) :] if isinstance(token, yaml.ScalarToken))
+        following = range(self._first(node), len(self._tokens))
+        token = next(token for index in following if isinstance(token := self._tokens[index], yaml.ScalarToken))
         quotes = 0 if token.plain else 1
         self._edits.append((token.start_mark.index + quotes, token.end_mark.index - quotes, number_text(value)))
 
@@ -56,8 +58,8 @@ class TextEdits:
             comma = "" if isinstance(last, yaml.FlowEntryToken) else ","
             self._edits.append((end, end, f"{comma} {entry}"))
             return
-        found = _LINE_BREAK.search(self._text, end)  # after the last entry's comment
-        line_break = found or _LINE_BREAK.search(self._text)
+        found = LINE_BREAK.search(self._text, end)  # after the last entry's comment
+        line_break = found or LINE_BREAK.search(self._text)
         place = found.start() if found else len(self._text)
         indentation = " " * self._tokens[first].start_mark.column
         self._edits.append((place, place, f"{line_break[0] if line_break else chr(10)}{indentation}{entry}"))

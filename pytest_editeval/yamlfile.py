@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
 import re
 from collections.abc import Iterator
@@ -11,27 +12,23 @@ from typing import Any, cast
 
 import yaml
 
-from pytest_editeval.errors import LocatedError, Position
+from pytest_editeval.errors import LocatedError, Position, quoted
+from pytest_editeval.regular_file import read_regular_file
+from pytest_editeval.yaml_loader import CORE, LINE_BREAK, MAX_NUMBER_LENGTH, TOO_DEEP, TOO_MANY, Loader
 
-try:
-    from yaml import CSafeLoader as _BaseLoader
-except ImportError:  # PyYAML built without libyaml: the same language, ten times slower
-    from yaml import SafeLoader as _BaseLoader  # type: ignore[assignment]
-
-MAX_DEPTH = 100
+MAX_BYTES = 16_000_000
 MAX_EXPANSION = 2_000_000  # nodes that aliases and merge keys may add to a file
-MAX_NUMBER_LENGTH = 200
+MAX_KEYS_NOT_TEXT = 100  # of a mapping; numbers can be chosen so that all have one hash
 
-_CORE = "tag:yaml.org,2002:"
-_SCALARS = {_CORE + name for name in ("null", "bool", "int", "float", "timestamp")}
-_TEXTS = {_CORE + name for name in ("str", "merge", "value")}  # `<<` and `=` are text where they are no key
+_SCALARS = {CORE + name for name in ("null", "bool", "int", "float", "timestamp")}
+_TEXTS = {CORE + name for name in ("str", "merge", "value")}  # `<<` and `=` are text where they are no key
 _UNREADABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _PLAIN_ONLY = "plain YAML only: mappings, lists, text, numbers, true, false and null"
 _QUOTE = "text that contains ': ' or starts with one of @ ` % & * ! | > must be quoted"
 
-_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 _WORDING = {
-    _TOO_DEEP: (_TOO_DEEP, None),
+    TOO_DEEP: (TOO_DEEP, None),
+    TOO_MANY: (TOO_MANY, "split it"),
     "but found another document": ("the file holds several documents; it must hold one", "remove the line '---'"),
     "second occurrence": ("duplicate anchor", None),
     "mapping values are not allowed in this context": ("a ':' is not allowed here", f"check the indentation; {_QUOTE}"),
@@ -42,27 +39,6 @@ _WORDING = {
 DataPath = tuple[Any, ...]
 
 
-class _Loader(_BaseLoader):
-    """PyYAML's safe loader with a limit on nesting, and with `1e-3` read as the number that it is in YAML 1.2."""
-
-    depth = 0
-
-    # The composer calls this pair around every node (in libyaml's binding too, where deep nesting would
-    # otherwise overflow the C stack).
-    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=current_node.start_mark)
-
-    def ascend_resolver(self) -> None:
-        self.depth -= 1
-
-
-_Loader.add_implicit_resolver(
-    _CORE + "float",
-    re.compile(r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9][0-9_]*)[eE][-+]?[0-9]+\Z"),
-    list("-+.0123456789"),
-)
 _scalars = yaml.constructor.SafeConstructor()
 
 
@@ -73,11 +49,13 @@ class Document:
     repeats are the same object in `data` (do not change it), and their place is where they are written.
     """
 
-    def __init__(self, path: Path, data: Any, root: yaml.Node | None, pairs: dict[int, dict[Any, _Pair]]) -> None:
+    def __init__(self, path: Path, data: Any, root: yaml.Node | None, builder: _Builder, bytes_read: int) -> None:
         self.path = path
+        self.bytes_read = bytes_read
         self.data = data
         self._root = root
-        self._pairs = pairs
+        self._pairs = builder.pairs
+        self._built = builder.built
 
     def __contains__(self, path: DataPath) -> bool:
         return self._find(path)[2]
@@ -103,6 +81,11 @@ class Document:
         """What is written for the value at `path`: the same node wherever an alias or a merge key repeats it."""
         _, node, found = self._find(path)
         return node if found else None
+
+    def size(self, path: DataPath) -> int:
+        """How many keys and values the part at `path` has in it, those that aliases and merge keys repeat included."""
+        node = self.node(path)
+        return self._built[id(node)][1] if id(node) in self._built else 0
 
     def _at(self, mark: Any) -> Position:
         return Position(self.path, mark.line + 1, mark.column + 1)
@@ -135,13 +118,13 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def read_yaml(path: Path, error: type[LocatedError], *, tuples: bool = False) -> Document:
+def read_yaml(path: Path, error: type[LocatedError], *, tuples: bool = False, max_bytes: int = MAX_BYTES) -> Document:
     """Read a YAML file safely; every mistake is an `error` with its place. An empty file has the data `None`.
 
-    `tuples` allows the tag ``!tuple`` on a list.
+    `tuples` allows the tag ``!tuple`` on a list. A file of more than `max_bytes` is not read.
     """
     try:
-        content = path.read_bytes()
+        content = read_regular_file(path, max_bytes)
     except (OSError, ValueError) as fault:  # ValueError: a NUL in the path
         raise error(Position(path, 1, 1), f"cannot be read: {getattr(fault, 'strerror', None) or fault}") from None
     return parse_yaml(content, path, error, tuples=tuples)
@@ -151,14 +134,14 @@ def read_yaml(path: Path, error: type[LocatedError], *, tuples: bool = False) ->
 def parse_yaml(content: bytes, path: Path, error: type[LocatedError], *, tuples: bool = False) -> Document:
     """As `read_yaml`, of the content that the file at `path` has or is to have."""
     try:
-        text = content.decode("utf-8-sig")
+        text = content.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as fault:
-        before = content[: fault.start].decode("utf-8-sig")
+        before = fault.object[: fault.start].decode()
         raise error(_position(path, before), "not UTF-8 text", "save the file as UTF-8") from None
     if found := _UNREADABLE.search(text):
         raise error(_position(path, text[: found.start()]), f"character U+{ord(found[0]):04X} is not allowed in YAML")
     try:
-        loader = _Loader(text)
+        loader = Loader(text)
         try:
             root = loader.get_single_node()
         finally:
@@ -169,11 +152,14 @@ def parse_yaml(content: bytes, path: Path, error: type[LocatedError], *, tuples:
         raise error(Position(path, 1, 1), f"not YAML: {fault}") from None
     builder = _Builder(path, error, tuples)
     data = None if root is None else builder.build(root)
-    return Document(path, data, root, builder.pairs)
+    return Document(path, data, root, builder, len(content))
 
 
 def _position(path: Path, before: str) -> Position:
-    return Position(path, before.count("\n") + 1, len(before) - before.rfind("\n"))
+    line, start = 1, 0
+    for line, found in enumerate(LINE_BREAK.finditer(before), 2):  # noqa: B007 (the last one is meant)
+        start = found.end()
+    return Position(path, line, len(before) - start + 1)
 
 
 def _explain(path: Path, text: str, fault: yaml.MarkedYAMLError, error: type[LocatedError]) -> LocatedError:
@@ -199,6 +185,7 @@ class _Builder:
         self.tuples = tuples
         self.pairs: dict[int, dict[Any, _Pair]] = {}
         self.built: dict[int, tuple[Any, int]] = {}
+        self.scalars: dict[tuple[str, str], Any] = {}  # the same numbers are written again and again
         self.open: set[int] = set()
         self.nodes = 0
         self.repeated = 0
@@ -209,6 +196,8 @@ class _Builder:
     def build(self, node: yaml.Node) -> Any:
         self.nodes += 1
         if isinstance(node, yaml.ScalarNode):
+            if self.nodes > MAX_EXPANSION:
+                raise self.expanded(node)
             return self.scalar(node)
         if id(node) in self.built:
             data, size = self.built[id(node)]
@@ -226,7 +215,10 @@ class _Builder:
     def repeat(self, node: yaml.Node, size: int) -> None:
         self.repeated += size
         if self.repeated > MAX_EXPANSION:
-            raise self.fail(node, f"aliases expand this file by more than {MAX_EXPANSION:,} values")
+            raise self.expanded(node)
+
+    def expanded(self, node: yaml.Node) -> LocatedError:
+        return self.fail(node, f"aliases expand this file by more than {MAX_EXPANSION:,} values")
 
     def scalar(self, node: yaml.ScalarNode) -> Any:
         value = cast(str, node.value)
@@ -236,17 +228,23 @@ class _Builder:
             return value
         if node.tag not in _SCALARS:
             raise self.unknown_tag(node)
+        written = node.tag, value
+        if written not in self.scalars:
+            self.scalars[written] = self.no_text(node, value)
+        return self.scalars[written]
+
+    def no_text(self, node: yaml.ScalarNode, value: str) -> Any:
         if len(value) > MAX_NUMBER_LENGTH:
             raise self.fail(node, f"a number of more than {MAX_NUMBER_LENGTH} characters", "quote it if it is text")
-        kind = node.tag.removeprefix(_CORE)
+        kind = node.tag.removeprefix(CORE)
         try:
             return getattr(_scalars, f"construct_yaml_{kind}")(node)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             kind = "date" if kind == "timestamp" else kind
-            raise self.fail(node, f"{value!r} is not a valid {kind}", "quote it if it is text") from None
+            raise self.fail(node, f"{quoted(value)} is not a valid {kind}", "quote it if it is text") from None
 
     def sequence(self, node: yaml.Node) -> Any:
-        if not isinstance(node, yaml.SequenceNode) or node.tag not in (_CORE + "seq", "!tuple"):
+        if not isinstance(node, yaml.SequenceNode) or node.tag not in (CORE + "seq", "!tuple"):
             raise self.unknown_tag(node)
         if node.tag == "!tuple" and not self.tuples:
             raise self.unknown_tag(node)
@@ -254,19 +252,25 @@ class _Builder:
         return tuple(data) if node.tag == "!tuple" else data
 
     def mapping(self, node: yaml.MappingNode) -> dict[Any, Any]:
-        if node.tag != _CORE + "map":
+        if node.tag != CORE + "map":
             raise self.unknown_tag(node)
         own: dict[Any, _Pair] = {}
         merges: list[yaml.Node] | None = None
+        not_text = 0
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise self.fail(key_node, "a key must be text", "quote it if it starts with [ or {")
             key = self.scalar(key_node)
+            not_text += not isinstance(key, str)
+            if not_text > MAX_KEYS_NOT_TEXT:
+                raise self.fail(key_node, f"more than {MAX_KEYS_NOT_TEXT} keys that are no text", "quote them")
             if key in own:
                 first = own[key][0].start_mark.line + 1
-                raise self.fail(key_node, f"duplicate key {key_node.value!r}; it is first written in line {first}")
+                raise self.fail(
+                    key_node, f"duplicate key {quoted(key_node.value)}; it is first written in line {first}"
+                )
             own[key] = key_node, value_node
-            if key_node.tag == _CORE + "merge":
+            if key_node.tag == CORE + "merge":
                 merges = self.merged(value_node)
         if merges is not None:
             own.pop("<<")
@@ -288,8 +292,10 @@ class _Builder:
         return list(nodes)
 
     def unknown_tag(self, node: yaml.Node) -> LocatedError:
-        if node.tag.startswith(_CORE + "python/"):
-            return self.fail(node, f"unsafe YAML tag '!!{node.tag.removeprefix(_CORE)}'", _PLAIN_ONLY)
-        if node.tag.startswith(_CORE):
-            return self.fail(node, f"YAML tag '!!{node.tag.removeprefix(_CORE)}' cannot be used here", _PLAIN_ONLY)
-        return self.fail(node, f"unknown YAML tag {node.tag!r}", _PLAIN_ONLY)
+        if node.tag.startswith(CORE + "python/"):
+            return self.fail(node, f"unsafe YAML tag {quoted('!!' + node.tag.removeprefix(CORE))}", _PLAIN_ONLY)
+        if node.tag.startswith(CORE):
+            return self.fail(
+                node, f"YAML tag {quoted('!!' + node.tag.removeprefix(CORE))} cannot be used here", _PLAIN_ONLY
+            )
+        return self.fail(node, f"unknown YAML tag {quoted(node.tag)}", _PLAIN_ONLY)

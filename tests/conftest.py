@@ -6,7 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
+
+settings.register_profile("fuzz", deadline=None, max_examples=20_000)  # `make fuzz`
 
 pytest_plugins = ["pytester"]
 

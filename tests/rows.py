@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 import results
-from pytest_editeval.results import CheckResult, Outcome, Repeat
+from pytest_editeval.results import CheckResult, Outcome, Reason, Repeat
 
 USUAL: dict[str, Any] = {
     "file": "cases/a.edit.yaml",
@@ -50,8 +51,9 @@ PLAIN = st.recursive(
 )
 MAPPING = st.dictionaries(TEXT, PLAIN, max_size=3)
 SIZE = st.none() | st.tuples(st.integers(1, 10**6), st.integers(1, 10**6))
+REASON = st.none() | st.sampled_from(Reason).map(str)
 REPEAT = st.builds(
-    Repeat, st.integers(0, 99), TEXT, ANY_FLOAT, ANY_FLOAT, st.sampled_from(Outcome), MAYBE_TEXT, MAYBE_TEXT, MAYBE_TEXT
+    Repeat, st.integers(0, 99), TEXT, ANY_FLOAT, ANY_FLOAT, st.sampled_from(Outcome), REASON, MAYBE_TEXT, MAYBE_TEXT
 )
 RESULT = st.builds(
     CheckResult,
@@ -81,7 +83,7 @@ RESULT = st.builds(
     score=ANY_FLOAT,
     margin=ANY_FLOAT,
     outcome=st.sampled_from(Outcome),
-    reason=MAYBE_TEXT,
+    reason=REASON,
     detail=MAYBE_TEXT,
     quota=st.none() | st.integers(1, 9),
     repeats=st.lists(REPEAT, max_size=2).map(tuple),
@@ -96,4 +98,4 @@ RESULT = st.builds(
     duration=FLOAT,
     remembered=st.booleans(),
     details=MAPPING,
-)
+).map(lambda row: replace(row, quota=row.quota and min(row.quota, len(row.repeats) or 1)))

@@ -105,7 +105,7 @@ def text(**overrides: Any) -> str:
         ("hello", "b.json:1: not JSON: Expecting value"),
         ("{\n<<<<<<< mine\n}", "b.json:2: a merge conflict; keep one of the two sides"),
         ('{"a": 1, "a": 2}', "b.json: 'a' is there twice, as after a merge; keep one"),
-        ("[" * 100_000, "b.json: not a baseline: nested too deeply"),
+        ("[" * 100_000, "b.json:1: not JSON: nested deeper than 100 levels"),
         (
             text(format="pytest-editeval baseline 2"),
             "b.json: has the format 'pytest-editeval baseline 2'; "

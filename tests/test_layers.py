@@ -27,7 +27,7 @@ LAYERS = [
     }
     | {"candidates", "controls", "derived", "evidence", "suites", "threshold_edits", "whole_file", "yaml_edits"}
     | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_journal"}
-    | {"jsonfile", "lock_file", "results_reader", "validation", "yamlfile"},
+    | {"json_text", "lock_file", "regular_file", "results_reader", "validation", "yaml_loader", "yamlfile"},
     {"vision"},
     {"scoring", "gating"},
     {

@@ -155,7 +155,7 @@ def test_names_are_the_same_on_every_machine(tmp_path: Path, monkeypatch: pytest
 HOSTILE = [
     (b"", "torn, or no JSON"),
     (b"\xff\xfe", "UTF-8"),
-    (b"[" * 100_000, "nested too deeply"),
+    (b"[" * 100_000, "nested deeper than 100 levels"),
     (b"[]", "no lock file"),
     (b'{"format": 7}', "no lock file"),
     (b'{"format": "pytest-editeval lock 2", "checkpoints": {}}', "this version reads"),
@@ -171,7 +171,7 @@ HOSTILE = [
         "sha256",
     ),
     (b'{"format": "pytest-editeval lock 1", "checkpoints": {}, "checkpoints": {}}', "there twice"),
-    (b" " * (17 << 20), "larger than 16 MB"),
+    (b" " * (17 << 20), "more than 16,777,216 bytes"),
 ]
 
 

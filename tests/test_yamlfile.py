@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pytest_editeval import yamlfile
 from pytest_editeval.errors import CaseError, ConfigError, Position
+from pytest_editeval.yaml_loader import Limited
 from pytest_editeval.yamlfile import Document, read_yaml
 
 
@@ -145,6 +146,9 @@ BAD = {
     "NUL": ("a: 1\nb: \0", "2:4: character U+0000 is not allowed in YAML"),
     "escape": ("a: \x1b", "1:4: character U+001B is not allowed in YAML"),
     "not UTF-8": (b"a: 1\nb: \xff", "2:4: not UTF-8 text"),
+    "not UTF-8 after a mark": (b"\xef\xbb\xbfa: 1\nb: \xff", "2:4: not UTF-8 text"),
+    "not UTF-8, at once after a mark": (b"\xef\xbb\xbf\xff", "1:1: not UTF-8 text"),
+    "line ends of Mac OS 9": ("a: 1\rb: \0", "2:4: character U+0000 is not allowed in YAML"),
     "UTF-16": ("a: 1".encode("utf-16"), "1:1: not UTF-8 text"),
     "deep lists": ("[" * 100_000, "1:100: nested deeper than 100 levels"),
     "deep mappings": ("{a: " * 5_000, "nested deeper than 100 levels"),
@@ -184,12 +188,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_without_libyaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Loader(yaml.SafeLoader):
-        depth = 0
-        descend_resolver = yamlfile._Loader.descend_resolver
-        ascend_resolver = yamlfile._Loader.ascend_resolver
+    class Loader(Limited, yaml.SafeLoader):
+        pass
 
-    monkeypatch.setattr(yamlfile, "_Loader", Loader)
+    monkeypatch.setattr(yamlfile, "Loader", Loader)
     assert at(read(tmp_path, "a:\n  - b: ü\n").position(("a", 0, "b"))) == (2, 8)
     with pytest.raises(CaseError, match="nested deeper than 100 levels"):
         read(tmp_path, "[" * 1000)

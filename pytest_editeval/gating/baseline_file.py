@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pytest_editeval import __version__
-from pytest_editeval.errors import EditEvalError, display_path
+from pytest_editeval.errors import FileError, display_path, quoted
 from pytest_editeval.gating.baseline import Accepted, Baseline, baseline_of, metric_of
 from pytest_editeval.gating.rows import of_candidate, profile_of, sort_out
-from pytest_editeval.jsonfile import DuplicateKeyError, without_duplicates
+from pytest_editeval.json_text import DuplicateKeyError, parse_json, without_duplicates
 from pytest_editeval.results import MetricIdentity
 from pytest_editeval.results_columns import encoded
 from pytest_editeval.results_file import SUFFIXES, read_results
@@ -24,6 +24,7 @@ from pytest_editeval.whole_file import written_whole
 
 FORMAT_NAME = "pytest-editeval baseline"
 FORMAT = f"{FORMAT_NAME} 1"
+MAX_BYTES = 50_000_000  # 300,000 scores
 KEYS = ("format", "profile", "metrics", "scores")
 
 
@@ -63,7 +64,7 @@ def write_baseline(baseline: Baseline) -> None:
             unfinished.write_text(baseline_text(baseline), "utf-8", errors="backslashreplace", newline="\n")
     except OSError as error:
         reason = error.strerror or error
-        raise EditEvalError(f"{display_path(baseline.path)}: cannot be written: {reason}") from None
+        raise FileError(f"{display_path(baseline.path)}: cannot be written: {reason}") from None
 
 
 def read_baseline(path: Path, candidate: str | None = None, *, partial: bool = False) -> Baseline:
@@ -77,47 +78,45 @@ def read_baseline(path: Path, candidate: str | None = None, *, partial: bool = F
         results = of_candidate(read_results(path, partial=partial), candidate, name)
         return baseline_of(sort_out(results), profile_of(results, name), path)
     if candidate is not None:
-        raise EditEvalError(f"{display_path(path)} is a baseline file, and has no candidates; leave out {candidate!r}")
+        raise FileError(f"{display_path(path)} is a baseline file, and has no candidates; leave out {candidate!r}")
     return read_baseline_file(path)
 
 
 def read_baseline_file(path: Path) -> Baseline:
     """The baseline in a file that `baseline_text` wrote; an `EditEvalError` says in one line what is wrong with it."""
-    name, text = display_path(path), read_text(path)
+    name, text = display_path(path), read_text(path, MAX_BYTES)
     if not text.strip():
-        raise EditEvalError(f"{name}: empty")
+        raise FileError(f"{name}: empty")
     data = _parsed(name, text)
     found = data.get("format") if isinstance(data, dict) else None
     if not isinstance(found, str) or not found.startswith(FORMAT_NAME):
-        raise EditEvalError(f'{name}: not a baseline: it does not begin with "format": {_json(FORMAT)}')
+        raise FileError(f'{name}: not a baseline: it does not begin with "format": {_json(FORMAT)}')
     if found != FORMAT:
-        raise EditEvalError(f"{name}: has the format {found!r}; pytest-editeval {__version__} reads {FORMAT!r}")
+        raise FileError(f"{name}: has the format {quoted(found)}; pytest-editeval {__version__} reads {FORMAT!r}")
     try:
         file = TypeAdapter(_File).validate_python(data)
     except ValidationError as error:
         problem = next(problems(error, data, "", lambda path: ("key", () if path else KEYS)))
-        raise EditEvalError(f"{name}: {problem.message}") from None
+        raise FileError(f"{name}: {problem.message}") from None
     metrics = {metric: MetricIdentity(part.version, part.fingerprint) for metric, part in file.metrics.items()}
     for key in file.scores:
         if metric_of(key) not in metrics:
-            raise EditEvalError(f"{name}: the metric of {key!r} is not in 'metrics'")
+            raise FileError(f"{name}: the metric of {quoted(key)} is not in 'metrics'")
     scores = {key: Accepted(part.score, part.inputs) for key, part in file.scores.items()}
     return Baseline(path, file.profile, metrics, scores)
 
 
 def _parsed(name: str, text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=without_duplicates)
+        return parse_json(text, without_duplicates)
     except json.JSONDecodeError as error:
         for number, line in enumerate(text.split("\n"), 1):
             if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
-                raise EditEvalError(f"{name}:{number}: a merge conflict; keep one of the two sides") from None
+                raise FileError(f"{name}:{number}: a merge conflict; keep one of the two sides") from None
         torn = "torn: it ends" if error.pos >= len(text.rstrip()) else f"not JSON: {error.msg}"
-        raise EditEvalError(f"{name}:{error.lineno}: {torn}") from None
-    except RecursionError:
-        raise EditEvalError(f"{name}: not a baseline: nested too deeply") from None
+        raise FileError(f"{name}:{error.lineno}: {torn}") from None
     except DuplicateKeyError as error:
-        raise EditEvalError(f"{name}: {error} is there twice, as after a merge; keep one") from None
+        raise FileError(f"{name}: {error} is there twice, as after a merge; keep one") from None
 
 
 def _block(parts: Mapping[str, MetricIdentity | Accepted]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_editeval.errors import EditEvalError, display_path, known_names, unknown
+from pytest_editeval.errors import FileError, display_path, known_names, unknown
 from pytest_editeval.results import CheckResult
 from pytest_editeval.results_reader import read_text
 
@@ -39,7 +39,7 @@ def read_labels(path: Path) -> list[Label]:
     try:
         return list(_labels(csv.DictReader(io.StringIO(text, newline=""), strict=True), shown))
     except csv.Error as error:
-        raise EditEvalError(f"{shown}: not CSV: {error}") from None
+        raise FileError(f"{shown}: not CSV: {error}") from None
 
 
 def _labels(reader: csv.DictReader[str], shown: str) -> Iterator[Label]:
@@ -47,19 +47,19 @@ def _labels(reader: csv.DictReader[str], shown: str) -> Iterator[Label]:
     names = [column for column in columns if column in NAMES]
     if len(names) != 1 or "label" not in columns:
         found = ", ".join(columns) or "nothing"
-        raise EditEvalError(f"{shown}:1: needs the columns 'label' and one of 'case', 'check'; found: {found}")
+        raise FileError(f"{shown}:1: needs the columns 'label' and one of 'case', 'check'; found: {found}")
     if repeated := next((column for column in columns if columns.count(column) > 1), None):
-        raise EditEvalError(f"{shown}:1: the column {repeated!r} is there twice")
+        raise FileError(f"{shown}:1: the column {repeated!r} is there twice")
     reader.fieldnames = columns
     for row in reader:
         place = f"{shown}:{reader.line_num}"
         if None in row or None in row.values():
-            raise EditEvalError(f"{place}: has not {len(columns)} columns, as the first line has")
+            raise FileError(f"{place}: has not {len(columns)} columns, as the first line has")
         cells = {column: cell.strip() for column, cell in row.items()}
         if cells["label"] not in LABELS:
-            raise EditEvalError(f"{place}: unknown label {cells['label']!r}; allowed: {', '.join(LABELS)}")
+            raise FileError(f"{place}: unknown label {cells['label']!r}; allowed: {', '.join(LABELS)}")
         if not cells[names[0]]:
-            raise EditEvalError(f"{place}: '{names[0]}' is empty")
+            raise FileError(f"{place}: '{names[0]}' is empty")
         candidate, metric = (cells.get(column) or None for column in OPTIONAL)
         yield Label(cells[names[0]], candidate, metric, cells["label"] == GOOD, place)
 
@@ -77,7 +77,7 @@ def labelled(labels: Sequence[Label], results: Sequence[CheckResult]) -> dict[in
             other = verdicts.setdefault(index, label)
             if other.good != label.good:
                 first, second = (GOOD if one.good else BAD for one in (other, label))
-                raise EditEvalError(f"{label.place}: {label.name!r} is {second}, but {first} in {other.place}")
+                raise FileError(f"{label.place}: {label.name!r} is {second}, but {first} in {other.place}")
     return {index: label.good for index, label in verdicts.items()}
 
 
@@ -92,7 +92,7 @@ def _by_name(results: Sequence[CheckResult]) -> dict[str, list[int]]:
 def _meant(label: Label, results: Sequence[CheckResult], by_name: Mapping[str, list[int]]) -> list[int]:
     """The results that a label is about."""
     if label.name not in by_name:
-        raise EditEvalError(f"{label.place}: {unknown('case or check', label.name, by_name)}")
+        raise FileError(f"{label.place}: {unknown('case or check', label.name, by_name)}")
     meant = by_name[label.name]
     for column in OPTIONAL:
         wanted = getattr(label, column)
@@ -101,11 +101,11 @@ def _meant(label: Label, results: Sequence[CheckResult], by_name: Mapping[str, l
         values = {str(getattr(results[index], column)) for index in meant}
         meant = [index for index in meant if getattr(results[index], column) == wanted]
         if not meant:
-            raise EditEvalError(f"{label.place}: {unknown(column, wanted, values)}; {known_names(values)}")
+            raise FileError(f"{label.place}: {unknown(column, wanted, values)}; {known_names(values)}")
     edits = {_edit(results[index]) for index in meant}
     if len(edits) > 1:
         shown = ", ".join(sorted({_named(results[index]) for index in meant}))
-        raise EditEvalError(
+        raise FileError(
             f"{label.place}: {label.name!r} fits {len(edits)} edits ({shown}); "
             "label each, by 'check' and 'candidate', or calibrate on one candidate and one run of it"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from pytest_editeval.errors import EditEvalError, display_path
+from pytest_editeval.errors import FileError, display_path
 from pytest_editeval.gating.identities import differences
+from pytest_editeval.json_text import parse_json
 from pytest_editeval.results import MetricIdentity
 from pytest_editeval.results_reader import read_text
 from pytest_editeval.validation import Settings, describe, problems
@@ -20,6 +22,7 @@ from pytest_editeval.whole_file import written_whole
 
 FORMAT = "pytest-editeval noise 1"
 PERCENTILE = 95.0
+MAX_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def write_noise(path: Path, floor: NoiseFloor) -> None:
         with written_whole(path) as unfinished:
             unfinished.write_text(noise_text(floor), "utf-8")
     except OSError as error:
-        raise EditEvalError(f"cannot write {display_path(path)}: {error.strerror}") from None
+        raise FileError(f"cannot write {display_path(path)}: {error.strerror}") from None
 
 
 Noise = Annotated[float, Field(ge=0, allow_inf_nan=False, strict=True)]
@@ -121,14 +124,14 @@ def read_noise(path: Path) -> NoiseFloor:
     data = _read(path)
     name = display_path(path)
     if not isinstance(data, dict) or not str(data.get("format", "")).startswith("pytest-editeval noise "):
-        raise EditEvalError(f'{name}: no noise file: it has no "format": "{FORMAT}"')
+        raise FileError(f'{name}: no noise file: it has no "format": "{FORMAT}"')
     if data["format"] != FORMAT:
-        raise EditEvalError(f"{name}: its format is {describe(data['format'])}, and this version reads {FORMAT!r}")
+        raise FileError(f"{name}: its format is {describe(data['format'])}, and this version reads {FORMAT!r}")
     try:
         file = _File.model_validate(data)
     except ValidationError as error:
         problem = next(problems(error, data, " in the noise file", lambda path: ("key", _known(len(path)))))
-        raise EditEvalError(f"{name}: {problem.message}; `editeval noise` measures it again") from None
+        raise FileError(f"{name}: {problem.message}; `editeval noise` measures it again") from None
     metrics = {metric: MetricNoise(**dict(entry)) for metric, entry in file.metrics.items()}
     return NoiseFloor(path, file.profile, metrics)
 
@@ -139,11 +142,9 @@ def _known(depth: int) -> Sequence[str]:
 
 def _read(path: Path) -> Any:
     name = display_path(path)
-    if not path.exists():
-        raise EditEvalError(f"noise file not found: {name}; `editeval noise --output {name} PATH...` makes it")
+    if not os.path.lexists(path):
+        raise FileError(f"noise file not found: {name}; `editeval noise --output {name} PATH...` makes it")
     try:
-        return json.loads(read_text(path))
+        return parse_json(read_text(path, MAX_BYTES))
     except json.JSONDecodeError as error:
-        raise EditEvalError(f"{name}:{error.lineno}:{error.colno}: torn, or no JSON: {error.msg}") from None
-    except RecursionError:
-        raise EditEvalError(f"{name}: no noise file: nested too deeply") from None
+        raise FileError(f"{name}:{error.lineno}:{error.colno}: torn, or no JSON: {error.msg}") from None
