@@ -13,7 +13,7 @@ except ImportError:  # PyYAML built without libyaml: the same language, ten time
     from yaml import SafeLoader as _BaseLoader  # type: ignore[assignment]
 
 MAX_DEPTH = 100
-MAX_NODES = 1_500_000  # keys, values, lists and mappings that are written in a file
+MAX_NODES = 1_300_000  # keys, values, lists and mappings that are written in a file
 MAX_NUMBER_LENGTH = 200
 
 LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # where YAML 1.1 ends a line
@@ -29,6 +29,7 @@ class Limited:
 
     depth = 0
     nodes = 0
+    yaml_implicit_resolvers: dict[str, Any]  # of PyYAML, by the first character
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)  # type: ignore[call-arg]
@@ -52,6 +53,8 @@ class Limited:
         """The tag of a node; what has no tag of its own is looked up once for each text."""
         if kind is not yaml.ScalarNode or not implicit[0]:
             return cast(str, super().resolve(kind, value, implicit))  # type: ignore[misc]
+        if value[:1] not in self.yaml_implicit_resolvers:
+            return CORE + "str"  # most keys and texts begin as no other value does
         tag = self._tags.get(value)
         if tag is None:
             if len(value) <= MAX_NUMBER_LENGTH:

@@ -18,7 +18,7 @@ from pytest_editeval.registry import BUILTIN_METRICS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-MOST_BYTES, MOST_BYTES_IN_ALL = 60_000, 1_500_000
+MOST_BYTES, MOST_BYTES_IN_ALL = 60_000, 1_300_000
 PULLED_IN = (
     r"""<(?:script|img|iframe|source|link)\b[^>]*?\b(?:src|href|srcset)=["']([^"']+)|@import[^;]+|url\(([^)]+)\)"""
 )
