@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_editeval.needs import ImageRef
+from pytest_editeval.regular_file import read_regular_file
 from pytest_editeval.results import Score
 from pytest_editeval.scoring.entries import (
     Stored,
@@ -141,7 +142,7 @@ class Store:
         """What `parse` makes of the entry's body; `None` where there is none, or none that it understands."""
         path = self._path(kind, key)
         try:
-            head, _, body = _content(path, self.max_bytes).partition(b"\n")
+            head, _, body = read_regular_file(path, self.max_bytes).partition(b"\n")
             if head != _head(kind, key, body):
                 return None
             value = parse(body)
@@ -163,19 +164,6 @@ class Store:
 
     def _path(self, kind: Kind, key: str) -> Path:
         return self.folder / kind / key[:2] / key
-
-
-def _content(path: Path, most: int) -> bytes:
-    """The bytes of a regular file; `OSError` for anything else, a pipe that nobody writes to among it."""
-    with open(path, "rb", opener=_without_waiting) as stream:
-        status = os.fstat(stream.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
-            raise OSError(f"{path} is no entry")
-        return stream.read(status.st_size)
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _put(path: Path, entry: bytes) -> None:
