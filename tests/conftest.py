@@ -47,6 +47,12 @@ def remembered_scores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def _in_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run inside of a test sees does not depend on whether the tests have workers."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def _of_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a command prints is as wide as it takes, whatever the terminal is that the tests run in."""
     monkeypatch.delenv("COLUMNS", raising=False)

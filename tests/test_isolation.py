@@ -13,6 +13,14 @@ from hypothesis import strategies as st
 
 from conftest import picture
 from project import Project
+from pytest_editeval import registry
+
+
+@pytest.fixture(autouse=True)
+def _own_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the runs in this process register is gone after each test."""
+    monkeypatch.setattr(registry, "_registered", dict(registry._registered))
+
 
 PLAIN_AND_XDIST = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
 

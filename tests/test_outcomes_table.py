@@ -30,7 +30,6 @@ def test_a_way_to_end(
 ) -> None:
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     monkeypatch.setenv("COLUMNS", "240")
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # of the run that this test is in
     folder = pytester.path
     way.write(folder, models)
     pytester.makeini("[pytest]\nediteval_device = cpu\n")

@@ -15,10 +15,10 @@ def files_of(results: Sequence[CheckResult], confinement: Confinement | None = N
     """The case files that the rows name; an `EditEvalError` where one is not there, or outside the `confinement`."""
     paths = [Path(name) for name in dict.fromkeys(result.file for result in results)]
     for path in paths:
-        if confinement is not None and (refusal := confinement.refusal(path)):
-            raise EditEvalError(f"case file {refusal}; or name it with --cases")
         if not path.is_file():
             raise EditEvalError(f"{path}: no such file; --cases says where the case files of the results are now")
+        if confinement is not None and (refusal := confinement.refusal(path)):
+            raise EditEvalError(f"case file {refusal}; or name it with --cases")
     return find_case_files(paths)
 
 
