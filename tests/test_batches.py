@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -11,15 +12,18 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import checkpoints
 from conftest import picture
 from project import Project
-from pytest_editeval import CLIPPipe, DINOv3Pipe, SAMSegmenter
+from pytest_editeval import CLIPMixin, CLIPPipe, DINOv3Mixin, DINOv3Pipe, SAMSegmenter
+from pytest_editeval.vision import loading
 from pytest_editeval.vision.backbones import Backbone
 from pytest_editeval.vision.batches import BatchSize, default_size, is_out_of_memory
 from pytest_editeval.vision.images import ImageLike, load_image
@@ -359,3 +363,37 @@ def test_checkpoints_are_what_their_files_hold(tmp_path: Path, models: Path) -> 
     third = CLIPPipe(model_path=str(tmp_path / "b"), device="cpu")
     assert third.key != first.key
     assert third.model is not first.model
+
+
+# --- the default dtype of the process --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["clip", "dinov3"])
+def test_another_default_dtype_in_the_process_changes_no_feature(family: str, models: Path) -> None:
+    cls: Any = {"clip": CLIPMixin, "dinov3": DINOv3Mixin}[family]
+    expected = cls(model_path=str(models / family), device="cpu").encode([picture(3)])[0]
+    loading._loaded.clear()
+    before = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        found = cls(model_path=str(models / family), device="cpu").encode([picture(3)])[0]
+        assert torch.get_default_dtype() == torch.bfloat16
+    finally:
+        torch.set_default_dtype(before)
+    assert np.array_equal(found.patches, expected.patches)
+    assert np.array_equal(found.cls, expected.cls)
+
+
+def test_a_half_precision_checkpoint_never_sets_the_default_of_other_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = checkpoints.make_dinov3(tmp_path / "half", image_size=32, width=16, layers=1)
+    weights = {name: value.half() for name, value in load_file(path / "model.safetensors").items()}
+    save_file(weights, path / "model.safetensors", {"format": "pt"})
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"dtype": "float16", "torch_dtype": "float16"}))
+    chosen = []
+    real = torch.set_default_dtype
+    monkeypatch.setattr(torch, "set_default_dtype", lambda dtype: (chosen.append(dtype), real(dtype)))
+    DINOv3Mixin(model_path=str(path), device="cpu").encode([picture(3)])
+    assert set(chosen) == {torch.float32}

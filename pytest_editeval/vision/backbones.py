@@ -166,7 +166,7 @@ class Backbone:
         for index, image in enumerate(opened):
             by_size.setdefault(image.size, []).append(index)
         side = self.geometry.input_size
-        pixels = torch.empty(len(opened), 3, side, side)
+        pixels = torch.empty(len(opened), 3, side, side, dtype=torch.float32)
         for indices in by_size.values():
             same = [opened[index] for index in indices]
             pixels[indices] = normalised(same, self.processor, self.geometry, self.model_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from threading import Lock, RLock
@@ -28,9 +28,6 @@ TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 _loaded: WeakValueDictionary[str, nn.Module] = WeakValueDictionary()
 _loading = RLock()
 _turns: defaultdict[str, RLock] = defaultdict(RLock)
-_exact = ExitStack()
-_exact_users = 0
-_exact_lock = Lock()
 
 
 def shared_model(kind: str, model_path: str, device: str, dtype: str, load: Callable[[], nn.Module]) -> nn.Module:
@@ -45,7 +42,8 @@ def shared_model(kind: str, model_path: str, device: str, dtype: str, load: Call
         model = _loaded.get(key)
         if model is None:
             check_available(device)
-            model = load().to(device=device, dtype=TORCH_DTYPES[dtype]).eval().requires_grad_(False)
+            with float32_by_default():
+                model = load().to(device=device, dtype=TORCH_DTYPES[dtype]).eval().requires_grad_(False)
             _loaded[key] = model
         return model
 
@@ -113,6 +111,8 @@ def _refuse_larger(model_class: Any, model_path: str, folder: Path, held: Held) 
     """`CheckpointError` before memory is taken for a network that the files cannot fill."""
     config_class = getattr(model_class, "config_class", None) or transformers.AutoConfig
     config = config_class.from_pretrained(folder, trust_remote_code=False)
+    # Of a half-precision checkpoint transformers would make that the default of all threads while it builds.
+    config.dtype = torch.float32
     build = getattr(model_class, "from_config", None)
     with torch.device("meta"):
         network = model_class(config) if build is None else build(config, trust_remote_code=False)
@@ -149,25 +149,45 @@ def refuse_incomplete(model_path: str, missing: Any, mismatched: Any = ()) -> No
             )
 
 
+class _Shared:
+    """A switch of the whole process: the first thread to need it sets it, and the last one puts it back."""
+
+    def __init__(self, switch: Callable[[], AbstractContextManager[None]]) -> None:
+        self._switch = switch
+        self._lock = Lock()
+        self._users = 0
+        self._stack = ExitStack()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if self._users == 0:
+                self._stack.enter_context(self._switch())
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._stack.close()
+
+
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """No gradients and no TF32, so that one threshold holds on every device.
+    """No gradients and no TF32, so that one threshold holds on every device."""
+    with _exact(), float32_by_default(), torch.inference_mode():
+        yield
 
-    The switches are the process', so the first thread to need them sets them and the last one puts them back.
-    """
-    global _exact_users
-    with _exact_lock:
-        if _exact_users == 0:
-            _exact.enter_context(_ieee_float32())
-        _exact_users += 1
+
+@contextmanager
+def _float32_default() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
     try:
-        with torch.inference_mode():
-            yield
+        yield
     finally:
-        with _exact_lock:
-            _exact_users -= 1
-            if _exact_users == 0:
-                _exact.close()
+        torch.set_default_dtype(before)
 
 
 @contextmanager
@@ -190,3 +210,9 @@ def _ieee_float32() -> Iterator[None]:
     finally:
         for part, precision in zip(parts, chosen, strict=True):
             part.fp32_precision = precision
+
+
+_exact = _Shared(_ieee_float32)
+float32_by_default = _Shared(_float32_default)
+"""A context in which a tensor without a dtype is float32: image processors make their means so, whatever an editing
+model in the same process has chosen."""

@@ -15,7 +15,14 @@ from torch import nn
 from pytest_editeval.errors import CheckpointError, ImageError
 from pytest_editeval.regions import Geometry
 from pytest_editeval.vision.checkpoints import checkpoint_folder, first_line, from_hub
-from pytest_editeval.vision.loading import TORCH_DTYPES, exact_arithmetic, forward_turn, load_transformers, shared_model
+from pytest_editeval.vision.loading import (
+    TORCH_DTYPES,
+    exact_arithmetic,
+    float32_by_default,
+    forward_turn,
+    load_transformers,
+    shared_model,
+)
 
 MAX_RESIZED_PIXELS = 64_000_000
 
@@ -43,7 +50,8 @@ def normalised(images: Sequence[Image.Image], processor: Any, geometry: Geometry
         )
     size = {"height": height, "width": width}
     try:
-        batch = processor(images=list(images), size=size, do_resize=True, do_center_crop=False, return_tensors="pt")
+        with float32_by_default():
+            batch = processor(images=list(images), size=size, do_resize=True, do_center_crop=False, return_tensors="pt")
     except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError, RuntimeWarning) as error:
         # RuntimeWarning: under -W error
         raise CheckpointError(
