@@ -26,6 +26,8 @@ class Ending(StrEnum):
 GREEN = frozenset({Ending.PASSED, Ending.SOFT_FAILURE, Ending.EXPECTED})
 """The endings that a run may have and still let a release through."""
 
+NOUNS = frozenset({Ending.SOFT_FAILURE, Ending.EXPECTED, Ending.ERROR})
+
 
 class Report(NamedTuple):
     """What pytest was told of a check: the phase, its outcome (`expected`: of an xfail), and the outcome of its row."""
@@ -80,9 +82,13 @@ class Reckoning:
         return self.balances and all(ending in GREEN for ending, count in self.counts.items() if count)
 
     def __str__(self) -> str:
-        """``8 = 5 passed + 2 failed + 1 soft failure``."""
-        terms = (f"{self.counts[ending]:,} {ending}" for ending in Ending if self.counts.get(ending))
+        """``8 = 4 passed + 2 failed + 2 soft failures``."""
+        terms = (_counted(count, ending) for ending in Ending if (count := self.counts.get(ending, 0)))
         return f"{self.selected:,} = {' + '.join(terms) or '0'}"
+
+
+def _counted(count: int, ending: Ending) -> str:
+    return f"{count:,} {ending}{'s' if count > 1 and ending in NOUNS else ''}"
 
 
 def reckon(selected: Iterable[str], reports: Iterable[Report], rows: Iterable[str]) -> Reckoning:

@@ -139,7 +139,7 @@ WAYS = [
         def load(): raise CheckpointError("model.safetensors: damaged")
         """,
         detail="model.safetensors: damaged",
-        line="checks: 4 = 4 error",
+        line="checks: 4 = 4 errors",
     ),
     Way(
         *("the model raises", 1, "failed", "failure", "error"),
