@@ -58,20 +58,27 @@ def read_results(path: Path, *, partial: bool = False) -> list[CheckResult]:
 
 def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
     """The text of a file in UTF-8, without a byte order mark; an `EditEvalError` says why it cannot be read."""
+    return _decoded(path, _content(path, max_bytes))
+
+
+def _content(path: Path, max_bytes: int) -> bytes:
     name = display_path(path)
     try:
-        data = read_regular_file(path, max_bytes)
+        return read_regular_file(path, max_bytes)
     except FileNotFoundError:
         raise FileError(f"{name}: no such file") from None
     except IsADirectoryError:
         raise FileError(f"{name}: that is a directory") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise FileError(f"{name}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _decoded(path: Path, data: bytes) -> str:
     try:
         return data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise FileError(f"{name}:{line}: not UTF-8: byte 0x{error.object[error.start]:02x}") from None
+        raise FileError(f"{display_path(path)}:{line}: not UTF-8: byte 0x{error.object[error.start]:02x}") from None
 
 
 def require_pyarrow(subject: str) -> None:
@@ -83,12 +90,12 @@ def require_pyarrow(subject: str) -> None:
 
 
 def _jsonl(path: Path) -> Rows:
-    # Not splitlines(): a text may hold other separators of lines, which JSON leaves as they are.
-    texts, run = read_text(path).split("\n"), unended(path)
+    data, run = _content(path, MAX_BYTES), unended(path)
     is_journal = run is not None and run.journal == path
     if is_journal:
-        texts.pop()  # half a row, or nothing
-    lines = [(number, line) for number, line in enumerate(texts, 1) if line.strip()]
+        data = data[: data.rfind(b"\n") + 1]  # behind it is half a row, which may end in half a character, or nothing
+    # Not splitlines(): a text may hold other separators of lines, which JSON leaves as they are.
+    lines = [(number, line) for number, line in enumerate(_decoded(path, data).split("\n"), 1) if line.strip()]
     for number, line in lines:
         place = f"{display_path(path)}:{number}"
         try:

@@ -57,6 +57,17 @@ def test_a_journal_cut_at_any_byte_has_every_row_before_it(
         assert repr(read_results(path, partial=True)) == repr(rows[:whole])
 
 
+def test_a_journal_cut_inside_a_character_has_every_row_before_it(tmp_path: Path) -> None:
+    path = killed(
+        tmp_path / "run.csv",
+        result(node_id="a.edit.yaml::first::emd"),
+        result(node_id="a.edit.yaml::\u4e2d::emd"),
+    )
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index("\u4e2d".encode()) + 1])
+    assert [one.node_id for one in read_results(path, partial=True)] == ["a.edit.yaml::first::emd"]
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_whatever_judges_refuses_a_run_that_has_not_ended(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
