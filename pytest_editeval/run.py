@@ -283,7 +283,8 @@ class EditRun:
         from pytest_editeval.scoring.store import Store
 
         folder = Path(self.cache_dir) if self.cache_dir else self._folder_of_cache("editeval")
-        return Store(folder, writable=self.cache_mode == "readwrite", max_bytes=self.cache_bytes)
+        run = self._workerinput.get("testrunuid")  # xdist's workers are one run
+        return Store(folder, writable=self.cache_mode == "readwrite", max_bytes=self.cache_bytes, run=run)
 
     def _folder_of_cache(self, name: str) -> Path:
         """A folder in pytest's cache directory; where pytest cannot make one, the store counts what it cannot write."""

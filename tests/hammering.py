@@ -58,7 +58,7 @@ def _hammer(folder: Path, seed: int, seconds: float) -> Found:
                 features = store.load(key)
                 alike = features is not None and bool((features[0] == patches).all() and (features[1] == cls).all())
                 counts[_kind(features, alike)] += 1
-                counts[_kind(found := store.load_score(key), found == score)] += 1
+                counts[_kind(found := store.load_score(key), found is not None and found.score == score)] += 1
                 counts[_kind(shown := store.load_image(key), shown == ref)] += 1
     return Found(*counts)
 

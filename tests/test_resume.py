@@ -28,8 +28,8 @@ def make_soft(folder: Path, metric: str) -> None:
     """Have the store remember a soft failure of a metric in the place of its score."""
     store = Store(folder)
     for path in folder.glob("scores/*/*"):
-        score = store.load_score(path.name)
-        if score is not None and score.metric == metric:
+        stored = store.load_score(path.name)
+        if stored is not None and stored.score.metric == metric:
             failure = SoftFailure(Reason.EMPTY_OBJECT_MASK, "The object was not found.")
             store.save_score(path.name, Score(metric, None, failure))
 

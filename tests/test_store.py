@@ -50,7 +50,7 @@ def assert_right_or_absent(store: Store) -> int:
         assert np.array_equal(features[1], CLS)
         assert features[0].dtype == features[1].dtype == np.float32
         assert features[2] == "bWFzaw=="
-    assert store.load_score(KEY) in (None, SCORE)
+    assert store.load_score(KEY) in (None, (SCORE, store.run))
     assert store.load_image(KEY) in (None, REF)
     return sum(entry is not None for entry in (features, store.load_score(KEY), store.load_image(KEY)))
 
@@ -77,7 +77,7 @@ def test_a_truncated_entry_is_absent_and_written_again(store: Store, share: floa
         file.write_bytes(content[: int(len(content) * share)])
     assert assert_right_or_absent(store) == 0
     store.save_score(KEY, SCORE)
-    assert store.load_score(KEY) == SCORE
+    assert store.load_score(KEY) == (SCORE, store.run)
 
 
 def test_a_flipped_bit_never_gives_another_entry(store: Store) -> None:
@@ -209,6 +209,23 @@ def test_a_check_of_several_edits_is_remembered_when_all_of_its_scores_are(proje
         project.pytester.runpytest("--editeval-results", "now.jsonl").assert_outcomes(passed=1, failed=1)
         found.append(remembered(project))
     assert found == [[False, False], [False, False], [True, False]]
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2", "--dist", "load")], ids=["plain", "xdist"])
+def test_what_another_check_of_the_run_saved_is_not_an_earlier_runs(project: Project, options: tuple[str, ...]) -> None:
+    """It depended on the moment: the second of two equal checks may find the first one's score, or compute it too."""
+    defaults = "defaults: {source: source.png, instruction: Do it., coords: [[20, 20, 80, 80]], metrics: {emd: 1.0e+9}}"
+    others = [f"between{index}" for index in range(20)]
+    for index, name in enumerate(others):
+        picture(200 + index).save(project.path / f"{name}.png")
+    lines = [f"  - {{id: {name}, edited: {name}.png}}" for name in others]
+    first, last = (f"  - {{id: {name}, edited: other.png}}" for name in ("first", "last"))
+    project.cases("\n".join([defaults, "cases:", first, *lines, last]))
+    for expected in (False, True):
+        result = project.pytester.runpytest("--editeval-results", "now.jsonl", "--editeval-batch-size", "1", *options)
+        result.assert_outcomes(passed=22)
+        assert remembered(project) == [expected] * 22
+        result.stdout.fnmatch_lines([f"scores: {'0 computed, 22' if expected else '22 computed, 0'} remembered*"])
 
 
 def test_a_named_folder_outlasts_the_cache_of_pytest(project: Project) -> None:

@@ -68,7 +68,7 @@ def there(store: Store) -> set[tuple[Kind, int]]:
             assert features[2] == f"mask{place}"
             found.add(("features", place))
         if (value := store.load_score(key)) is not None:
-            assert value == score(place)
+            assert value == (score(place), store.run)
             found.add(("scores", place))
         if (ref := store.load_image(key)) is not None:
             assert ref == ImageRef(f"{place}f" * 16, (640 + place, 480))

@@ -218,15 +218,16 @@ class EditEval:
             return None
         if (again := self._retried.get(key)) is not None:
             return again
-        score = self._store.load_score(key)
-        if score is None or score.metric != metric:
+        stored = self._store.load_score(key)
+        if stored is None or stored.score.metric != metric:
             return None
-        if self._retries and score.soft_failure is not None:
+        if self._retries and stored.score.soft_failure is not None:
             self._retried[key] = None
             return None
         future: Future[Score] = Future()
-        future.set_result(score)
-        return Begun(future, remembered=True)
+        future.set_result(stored.score)
+        # Another check of this run may have asked for the same; whether it was done with it is chance.
+        return Begun(future, remembered=stored.run != self._store.run)
 
     def _remembered(self, computed: Future[Score], key: str | None) -> Future[Score]:
         """The score once it is remembered."""

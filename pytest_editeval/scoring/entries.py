@@ -6,7 +6,7 @@ import io
 import json
 import math
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,14 +37,24 @@ def features_of(body: bytes) -> Stored:
     return patches, cls, stream.read().decode("ascii") or None
 
 
-def score_body(score: Score) -> bytes:
-    """A score as JSON, which keeps every bit of a float."""
-    return json.dumps(score.to_data()).encode()
+class StoredScore(NamedTuple):
+    """A score, and the run that computed it."""
+
+    score: Score
+    run: str
 
 
-def score_of(body: bytes) -> Score:
+def score_body(score: Score, run: str) -> bytes:
+    """A score and its run as JSON, which keeps every bit of a float."""
+    return json.dumps([run, score.to_data()]).encode()
+
+
+def score_of(body: bytes) -> StoredScore:
     """What `score_body` was given."""
-    return Score.from_data(_json(body))
+    data = _json(body)
+    if not isinstance(data, list) or len(data) != 2 or not isinstance(data[0], str):
+        raise ValueError("no score")
+    return StoredScore(Score.from_data(data[1]), data[0])
 
 
 def image_body(ref: ImageRef) -> bytes:

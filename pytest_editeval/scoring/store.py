@@ -29,6 +29,7 @@ from pytest_editeval.regular_file import read_regular_file
 from pytest_editeval.results import Score
 from pytest_editeval.scoring.entries import (
     Stored,
+    StoredScore,
     feature_body,
     features_of,
     image_body,
@@ -53,11 +54,15 @@ _ENTRY = re.compile(r"([0-9a-f]{2})[0-9a-f]{30}(?P<unfinished>\.[0-9a-f]{32}\.tm
 class Store:
     """Entries of three kinds in a folder that is kept within `max_bytes`; what was used longest ago goes first.
 
-    `unwritten` counts the entries that could not be written, by the reason. Threads may share a store.
+    `unwritten` counts the entries that could not be written, by the reason. Threads may share a store. `run` names the
+    run whose scores are saved, the same in all of its processes; by default it is a new one.
     """
 
-    def __init__(self, folder: Path, *, writable: bool = True, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self, folder: Path, *, writable: bool = True, max_bytes: int = MAX_BYTES, run: str | None = None
+    ) -> None:
         self.folder = folder
+        self.run = run or uuid.uuid4().hex
         self.writable = writable
         self.max_bytes = max_bytes
         self.unwritten: Counter[str] = Counter()
@@ -71,13 +76,13 @@ class Store:
         """Remember the features of an image, or of an object with its mask."""
         self._write("features", key, feature_body(patches, cls, mask))
 
-    def load_score(self, key: str) -> Score | None:
-        """A score, or `None`."""
+    def load_score(self, key: str) -> StoredScore | None:
+        """A score and the run that saved it, or `None`."""
         return self._load("scores", key, score_of)
 
     def save_score(self, key: str, score: Score) -> None:
         """Remember a score, to the bit."""
-        self._write("scores", key, score_body(score))
+        self._write("scores", key, score_body(score, self.run))
 
     def load_image(self, key: str) -> ImageRef | None:
         """What the file of that digest shows, or `None`."""
