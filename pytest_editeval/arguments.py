@@ -22,12 +22,15 @@ class NodeIdArguments:
         self._config = config
         self._asked: dict[tuple[Path, tuple[str, ...]], str] = {}
         rest: dict[str, None] = {}
+        files: set[Path] = set()  # pytest 8.0 collects `a` and `./a` both
         for argument in config.args:
             found = _INSIDE.fullmatch(argument)
             if found and is_edit_file(Path(found["path"]).name):
                 path = (config.invocation_params.dir / found["path"]).resolve()
                 self._asked[path, tuple(found["names"].split("::"))] = argument
-                rest[found["path"]] = None
+                if path not in files:
+                    rest[found["path"]] = None
+                files.add(path)
             else:
                 rest[argument] = None
         # A file, or its directory, that is asked for as a whole.

@@ -241,12 +241,12 @@ class EditHooks:
         return f"\n  report: {display_path(self.run.report_path)}{anchor(result)}"
 
     def _repair_id(self, report: pytest.TestReport) -> None:
-        """From 9.2 on, pytest reads ``a::red[v2]::emd`` as a test of the name ``a::red``, in JUnit and from workers."""
-        known = getattr(report, "id", None)
-        path, *names = report.nodeid.split("::")
-        if "]::" not in report.nodeid or known is None:
+        """pytest reads ``a::red[v2]::emd`` as a parameter of ``a::red``, in JUnit, and from 9.2 on from workers too."""
+        if "]::" not in report.nodeid:
             return
-        report._id = type(known)(path=path, names=tuple(names))
+        path, *names = report.nodeid.split("::")
+        if (known := getattr(report, "id", None)) is not None:
+            report._id = type(known)(path=path, names=tuple(names))
         for plugin in self.junit_plugins():
             attributes = plugin.node_reporter(report)
             classes = (*filter(None, (getattr(plugin, "prefix", None),)), path.replace("/", "."), *names[:-1])

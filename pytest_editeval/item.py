@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,7 @@ class CheckItem(pytest.Function):
     counts: dict[str, int]
     uses_objects: bool
     _made_now: int
+    _result: CheckResult | None
     _wanted: tuple[Pipe, str | None, dict[Location, Wanted]] | None
     _own_properties: list[tuple[str, object]]
 
@@ -92,7 +93,7 @@ class CheckItem(pytest.Function):
         item.case, item.variant, item.check, item.resolved = parent.case, parent.variant, check, resolved
         item.edits, item.counts, item._made_now = edits, {}, 0
         item.uses_objects = spec.inputs == "objects"
-        item._wanted = None
+        item._wanted = item._result = None
         item._own_properties = list(item.user_properties)
         return item
 
@@ -112,11 +113,18 @@ class CheckItem(pytest.Function):
         """Of its images, as far as they are there."""
         return {self.case.source, *(edit.location for edit in self.edits if edit.location is not None)}
 
-    @cached_property
+    @property
     def result(self) -> CheckResult:
         """The row of every report; collection alone does not make it."""
-        run, edit = self.config.stash[RUN], self.edits[0]
-        return unscored(self.nodeid, self.case, self.variant, self.resolved, edit, run.profile.name, run.device)
+        if self._result is None:
+            run, edit = self.config.stash[RUN], self.edits[0]
+            own = (self.nodeid, self.case, self.variant, self.resolved, edit)
+            self._result = unscored(*own, run.profile.name, run.device)
+        return self._result
+
+    @result.setter
+    def result(self, result: CheckResult) -> None:
+        self._result = result
 
     def score(self, editeval: EditEval, request: pytest.FixtureRequest) -> None:
         """Score, judge, and end as pytest ends: return, fail, or xfail with the soft failure's reason."""
@@ -230,7 +238,7 @@ class CheckItem(pytest.Function):
     def attach_result(self, report: pytest.TestReport, error: BaseException | None) -> None:
         """Put the result on the report of the call, or of a fixture that failed, as plain data."""
         if report.when == "setup":
-            self.__dict__.pop("result", None)  # of an earlier attempt, where a plugin runs the check again
+            self._result = None  # of an earlier attempt, where a plugin runs the check again
         if report.when != "call" and not report.failed:
             return
         if report.skipped and not hasattr(report, "wasxfail"):

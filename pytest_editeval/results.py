@@ -97,7 +97,7 @@ class MetricIdentity(NamedTuple):
     fingerprint: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Repeat:
     """One of several edits of a check: by its seed, with its own score."""
 
@@ -111,7 +111,7 @@ class Repeat:
     edited_digest: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CheckResult:
     """One row of every report: what was checked, what came out, and with what it was measured.
 
@@ -188,12 +188,13 @@ class CheckResult:
 
     def to_data(self) -> dict[str, Any]:
         """Plain data (JSON types) that `from_data` turns back into an equal result."""
-        data = dict(vars(self))  # not `asdict`, which copies every value of the details one by one
+        # Not `asdict`, which copies every value of the details one by one.
+        data = {name: getattr(self, name) for name in self.__slots__}
         for name in ("parameters", "versions", "details"):
             data[name] = dict(data[name])
         data["outcome"] = str(self.outcome)
         data["coords"] = [list(box) for box in self.coords]
-        data["repeats"] = [{**vars(repeat), "outcome": str(repeat.outcome)} for repeat in self.repeats]
+        data["repeats"] = [{**dataclasses.asdict(repeat), "outcome": str(repeat.outcome)} for repeat in self.repeats]
         for name in ("tags", "source_size", "edited_size"):
             data[name] = None if data[name] is None else list(data[name])
         return data

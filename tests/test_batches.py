@@ -124,10 +124,10 @@ def test_running_out_of_memory_is_one_line_and_no_failure(
         "import torch\n"
         "import pytest_editeval.vision.networks as networks\n"
         "hidden_states = networks.hidden_states\n"
-        "def small(network, pixels, device, dtype):\n"
+        "def small(network, pixels, *rest):\n"
         "    if len(pixels) > 1:\n"
         "        raise torch.OutOfMemoryError('CUDA out of memory')\n"
-        "    return hidden_states(network, pixels, device, dtype)\n"
+        "    return hidden_states(network, pixels, *rest)\n"
         "networks.hidden_states = small\n"
     )
     result = project.pytester.runpytest_subprocess("-p", "no:cacheprovider", "-k", "same or other", *options)

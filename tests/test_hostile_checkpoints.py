@@ -380,7 +380,7 @@ def test_a_configuration_that_asks_for_all_memory_is_refused(
 
 @pytest.mark.parametrize(
     ("values", "words"),
-    [({"rescale_factor": 0.0}, "float division by zero"), ({"crop_size": [1, 2]}, "crop_size [1, 2] is not square")],
+    [({"rescale_factor": 0.0}, "rescale_factor of 0"), ({"crop_size": [1, 2]}, "crop_size [1, 2] is not square")],
     ids=str,
 )
 def test_an_image_processor_that_cannot_be_used_is_refused(values: dict[str, Any], words: str, clip: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from conftest import picture
-from image_files import chunk, png, saved, words
+from image_files import chunk, png, qoi, saved, words
 from pytest_editeval.errors import ImageError
 from pytest_editeval.vision.decoding import decode
 
@@ -53,7 +53,7 @@ KINDS: dict[str, tuple[bytes, Colours]] = {
     "RGBA": (one("RGBA", (*RED, 0)), [WHITE]),
     "CMYK": (one("CMYK", (0, 255, 255, 0)), [(255, 0, 0)]),
     "CMYK JPEG of Adobe, inverted": (one("CMYK", (0, 255, 255, 0), "JPEG"), [(255, 0, 0)]),
-    "YCbCr": (one("YCbCr", (128, 128, 128)), [GREY]),
+    "YCbCr": (one("YCbCr", (128, 128, 128), "JPEG"), [GREY]),
     "grey of 2 bits": (png((4, 1), 2, 0, [b"\x1b"]), [BLACK, (85,) * 3, (170,) * 3, WHITE]),
     "grey of 16 bits": (png((3, 1), 16, 0, [words(0, 257 * 128 + 128, 65535)]), [BLACK, GREY, WHITE]),
     "grey of 16 bits, big-endian TIFF": (
@@ -93,7 +93,7 @@ KINDS: dict[str, tuple[bytes, Colours]] = {
     "gamma": (png((1, 1), 8, 2, [bytes(RED)], chunk(b"gAMA", struct.pack(">I", 100_000))), [RED]),
     "BMP": (one("RGB", RED, "BMP"), [RED]),
     "PPM": (one("RGB", RED, "PPM"), [RED]),
-    "QOI": (one("RGB", RED, "QOI"), [RED]),
+    "QOI": (qoi(Image.new("RGB", (1, 1), RED)), [RED]),
     "JPEG 2000": (one("RGB", RED, "JPEG2000"), [RED]),
 }
 

@@ -217,6 +217,7 @@ def test_any_text_is_shown_as_text_without_a_warning(folder: Path, capsys: pytes
     write_results(folder / "b.jsonl", rows)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="matplotlib")  # as in pyproject.toml
         lines = plotted(capsys, "$日本$.jsonl", "b.jsonl")
         assert main(["plot", "$日本$.jsonl", "b.jsonl", "--output", "png"]) == 0
     assert len(lines) == 3

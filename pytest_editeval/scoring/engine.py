@@ -29,6 +29,9 @@ Pairs = Iterable[tuple[Sequence[float], Sequence[float]]]
 Fixture = Callable[[str], Any]
 
 MEMORY_BYTES = 2 << 30
+SHARES = (2, 16, 16)
+"""Which parts of the memory may be features, features that the store has too, and embeddings of SAM."""
+
 TIMEOUT_SECONDS = 300.0
 
 
@@ -81,7 +84,8 @@ class EditEval:
         from pytest_editeval.vision.lanes import Lanes
         from pytest_editeval.vision.scorer import Scorer
 
-        return Scorer(FeatureMemory(self.memory_bytes // 2), store=self._store, executor=Lanes(self._timeout))
+        memory, copies, embeddings = (FeatureMemory(self.memory_bytes // share) for share in SHARES)
+        return Scorer(memory, copies, embeddings, store=self._store, executor=Lanes(self._timeout))
 
     @cached_property
     def files(self) -> ImageFiles:
@@ -227,7 +231,7 @@ class EditEval:
         future: Future[Score] = Future()
         future.set_result(stored.score)
         # Another check of this run may have asked for the same; whether it was done with it is chance.
-        return Begun(future, remembered=stored.run != self._store.run)
+        return Begun(future, remembered=not stored.own)
 
     def _remembered(self, computed: Future[Score], key: str | None) -> Future[Score]:
         """The score once it is remembered."""

@@ -14,34 +14,44 @@ from numpy.typing import NDArray
 from pytest_editeval.needs import ImageRef
 from pytest_editeval.results import Score
 
-Stored = tuple[NDArray[np.float32], NDArray[np.float32], str | None]
 _HEADER = re.compile(rb"\{'descr': '<f4', 'fortran_order': False, 'shape': \((\d{1,9},|\d{1,9}, \d{1,9})\), \} *\n")
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
-def feature_body(patches: NDArray[np.float32], cls: NDArray[np.float32], mask: str | None) -> bytes:
-    """Patch features `(n_patches, dim)` and CLS `(dim,)` as two ``.npy`` files, then the mask."""
+class StoredFeatures(NamedTuple):
+    """Features as they were saved; `own`: by this run."""
+
+    patches: NDArray[np.float32]
+    cls: NDArray[np.float32]
+    mask: str | None
+    own: bool
+
+
+class StoredScore(NamedTuple):
+    """A score as it was saved; `own`: by this run."""
+
+    score: Score
+    own: bool
+
+
+def feature_body(patches: NDArray[np.float32], cls: NDArray[np.float32], mask: str | None, run: str) -> bytes:
+    """A line with the run, patch features `(n_patches, dim)` and CLS `(dim,)` as two ``.npy`` files, then the mask."""
     stream = io.BytesIO()
+    stream.write(f"{run}\n".encode())
     for array in (patches, cls):
         np.lib.format.write_array(stream, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
     stream.write((mask or "").encode("ascii"))
     return stream.getvalue()
 
 
-def features_of(body: bytes) -> Stored:
-    """What `feature_body` was given."""
+def features_of(body: bytes, run: str) -> StoredFeatures:
+    """What `feature_body` was given, as it looks from a run."""
     stream = io.BytesIO(body)
+    own = stream.readline(100) == f"{run}\n".encode()
     patches, cls = _array(stream, 2), _array(stream, 1)
     if patches.shape[1:] != cls.shape:
         raise ValueError(f"patches of shape {patches.shape} beside a CLS of shape {cls.shape}")
-    return patches, cls, stream.read().decode("ascii") or None
-
-
-class StoredScore(NamedTuple):
-    """A score, and the run that computed it."""
-
-    score: Score
-    run: str
+    return StoredFeatures(patches, cls, stream.read().decode("ascii") or None, own)
 
 
 def score_body(score: Score, run: str) -> bytes:
@@ -49,12 +59,12 @@ def score_body(score: Score, run: str) -> bytes:
     return json.dumps([run, score.to_data()]).encode()
 
 
-def score_of(body: bytes) -> StoredScore:
-    """What `score_body` was given."""
+def score_of(body: bytes, run: str) -> StoredScore:
+    """What `score_body` was given, as it looks from a run."""
     data = _json(body)
     if not isinstance(data, list) or len(data) != 2 or not isinstance(data[0], str):
         raise ValueError("no score")
-    return StoredScore(Score.from_data(data[1]), data[0])
+    return StoredScore(Score.from_data(data[1]), data[0] == run)
 
 
 def image_body(ref: ImageRef) -> bytes:

@@ -17,6 +17,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Literal, TypeVar
@@ -28,7 +29,7 @@ from pytest_editeval.needs import ImageRef
 from pytest_editeval.regular_file import read_regular_file
 from pytest_editeval.results import Score
 from pytest_editeval.scoring.entries import (
-    Stored,
+    StoredFeatures,
     StoredScore,
     feature_body,
     features_of,
@@ -68,17 +69,17 @@ class Store:
         self.unwritten: Counter[str] = Counter()
         self._lock = Lock()
 
-    def load(self, key: str) -> Stored | None:
+    def load(self, key: str) -> StoredFeatures | None:
         """Patch features and CLS, float32, and of an object its mask, or `None`."""
-        return self._load("features", key, features_of)
+        return self._load("features", key, partial(features_of, run=self.run))
 
-    def save(self, key: str, patches: NDArray[np.float32], cls: NDArray[np.float32], mask: str | None = None) -> None:
-        """Remember the features of an image, or of an object with its mask."""
-        self._write("features", key, feature_body(patches, cls, mask))
+    def save(self, key: str, patches: NDArray[np.float32], cls: NDArray[np.float32], mask: str | None = None) -> bool:
+        """Remember the features of an image, or of an object with its mask; whether that succeeded."""
+        return self._write("features", key, feature_body(patches, cls, mask, self.run))
 
     def load_score(self, key: str) -> StoredScore | None:
-        """A score and the run that saved it, or `None`."""
-        return self._load("scores", key, score_of)
+        """A score, or `None`."""
+        return self._load("scores", key, partial(score_of, run=self.run))
 
     def save_score(self, key: str, score: Score) -> None:
         """Remember a score, to the bit."""
@@ -157,15 +158,17 @@ class Store:
             os.utime(path)  # what was used last is evicted last
         return value
 
-    def _write(self, kind: Kind, key: str, body: bytes) -> None:
-        """A folder that cannot be written to, or a full disk, costs the memory, not the run."""
+    def _write(self, kind: Kind, key: str, body: bytes) -> bool:
+        """Whether it was written: a folder that cannot be written to, or a full disk, costs the memory, not the run."""
         if not self.writable:
-            return
+            return False
         try:
             _put(self._path(kind, key), _head(kind, key, body) + b"\n" + body)
         except OSError as error:
             with self._lock:
                 self.unwritten[error.strerror or str(error)] += 1
+            return False
+        return True
 
     def _path(self, kind: Kind, key: str) -> Path:
         return self.folder / kind / key[:2] / key

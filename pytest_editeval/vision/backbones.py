@@ -144,7 +144,7 @@ class Backbone:
     def _encode_batch(self, images: Sequence[ImageLike]) -> list[Features]:
         from pytest_editeval.vision.networks import hidden_states
 
-        hidden = hidden_states(self.model, self._pixels(images), self.device, self.dtype)
+        hidden = hidden_states(self.model, self._pixels(images), self.device, self.dtype, self.model_path)
         skipped = 1 + self.info.num_register_tokens
         if hidden.shape[1] != skipped + self.geometry.grid**2:
             raise CheckpointError(

@@ -53,8 +53,7 @@ class Embedder:
             raise
         self._count(len(mine))
         for ref, future in mine.items():
-            # All its boxes are prompted at once, so it is unlikely to be asked for again.
-            self._memory.put((key, ref), fresh[ref], spare=True)
+            self._memory.put((key, ref), fresh[ref])
             del self._running[key, ref]
             future.set_result(fresh[ref])
         return found | fresh | {ref: future.result() for ref, future in others.items()}

@@ -15,7 +15,7 @@ from pytest_editeval.results import SoftFailure
 
 Array = NDArray[np.float32]
 
-MAX_BYTES = 1 << 30
+MAX_BYTES, SMALL_BYTES = 1 << 30, 1 << 27
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +49,13 @@ class Measurement:
 
 
 class FeatureStore(Protocol):
-    """Features that outlast the process, `(patches, cls, mask)` by key."""
+    """Features that outlast the process, by key."""
 
-    def load(self, key: str) -> tuple[Array, Array, str | None] | None:
-        """What is stored, if anything."""
+    def load(self, key: str) -> tuple[Array, Array, str | None, bool] | None:
+        """What is stored, if anything: patches, CLS, mask, and whether it is of this run."""
 
-    def save(self, key: str, patches: Array, cls: Array, mask: str | None = None) -> None:
-        """Store."""
+    def save(self, key: str, patches: Array, cls: Array, mask: str | None = None) -> bool:
+        """Store; whether they were stored."""
 
 
 class FeatureMemory:
@@ -83,13 +83,11 @@ class FeatureMemory:
                 self._entries.move_to_end(key)
             return entry
 
-    def put(self, key: Hashable, entry: Any, *, spare: bool = False) -> None:
-        """Remember; what is `spare` is the first to go when room is needed."""
+    def put(self, key: Hashable, entry: Any) -> None:
+        """Remember."""
         with self._lock:
             self._bytes += _size(entry) - _size(self._entries.pop(key, None))
             self._entries[key] = entry
-            if spare:
-                self._entries.move_to_end(key, last=False)
             while self._bytes > self.max_bytes and len(self._entries) > 1:
                 _, evicted = self._entries.popitem(last=False)
                 self._bytes -= _size(evicted)

@@ -100,7 +100,7 @@ def load_transformers(model_class: Any, model_path: str, **options: Any) -> nn.M
             **options,
         )
 
-    with _quiet():
+    with quiet():
         model, info = from_hub(model_path, load)
     refuse_incomplete(model_path, info["missing_keys"], info["mismatched_keys"])
     network: nn.Module = model
@@ -124,8 +124,10 @@ def _refuse_larger(model_class: Any, model_path: str, folder: Path, held: Held) 
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars, and no report of the weights a vision tower leaves aside in a full CLIP checkpoint."""
+def quiet() -> Iterator[None]:
+    """No progress bars, and no word on what is as it should be: the weights that a vision tower leaves aside in a full
+    CLIP checkpoint, or that version 4 resizes as the checkpoint was saved.
+    """
     logging: Any = transformers.utils.logging  # without types
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

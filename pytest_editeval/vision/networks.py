@@ -21,6 +21,7 @@ from pytest_editeval.vision.loading import (
     float32_by_default,
     forward_turn,
     load_transformers,
+    quiet,
     shared_model,
 )
 
@@ -36,7 +37,12 @@ def load_network(model_class: str, model_path: str, device: str, dtype: str) -> 
 def load_processor(model_path: str) -> Any:
     """The checkpoint's own image processor."""
     load: Any = transformers.AutoImageProcessor.from_pretrained
-    return from_hub(model_path, lambda: load(checkpoint_folder(model_path), trust_remote_code=False))
+    with quiet():
+        processor = from_hub(model_path, lambda: load(checkpoint_folder(model_path), trust_remote_code=False))
+    # What makes every image black is not refused by those of version 4.
+    if getattr(processor, "do_rescale", True) and getattr(processor, "rescale_factor", 1) == 0:
+        raise CheckpointError(f"{model_path}: its preprocessor_config.json has a rescale_factor of 0")
+    return processor
 
 
 def normalised(images: Sequence[Image.Image], processor: Any, geometry: Geometry, model_path: str) -> torch.Tensor:
@@ -62,9 +68,14 @@ def normalised(images: Sequence[Image.Image], processor: Any, geometry: Geometry
     return cast(torch.Tensor, batch["pixel_values"][:, :, top : top + side, left : left + side])
 
 
-def hidden_states(network: nn.Module, pixels: torch.Tensor, device: str, dtype: str) -> NDArray[np.float32]:
+def hidden_states(
+    network: nn.Module, pixels: torch.Tensor, device: str, dtype: str, model_path: str
+) -> NDArray[np.float32]:
     """The last hidden state `(n, tokens, dim)`, float32 whatever the network's dtype."""
     with exact_arithmetic(), forward_turn(device):
-        output = network(pixel_values=pixels.to(device, TORCH_DTYPES[dtype]))
+        try:
+            output = network(pixel_values=pixels.to(device, TORCH_DTYPES[dtype]))
+        except (TypeError, ValueError) as error:  # version 5 refuses most of these when it reads the configuration
+            raise CheckpointError(f"{model_path}: its config.json does not work: {first_line(error)}") from error
         hidden: NDArray[np.float32] = output.last_hidden_state.float().cpu().numpy()
     return hidden

@@ -23,7 +23,7 @@ from pytest_editeval.statuses import FEATURES_REMEMBERED
 from pytest_editeval.vision.backbones import Backbone
 from pytest_editeval.vision.compute import compute, failed
 from pytest_editeval.vision.embedder import Embedder
-from pytest_editeval.vision.features import Encoded, FeatureMemory, Features, FeatureStore
+from pytest_editeval.vision.features import SMALL_BYTES, Encoded, FeatureMemory, Features, FeatureStore
 from pytest_editeval.vision.identity import feature_key, is_ours
 from pytest_editeval.vision.images import LoadedImage
 from pytest_editeval.vision.lanes import Executor, InTurn
@@ -39,7 +39,9 @@ class Scorer:
     """Models by key, and what was encoded so far; threads may share it.
 
     An image is encoded once per backbone, and embedded by SAM once, however many scores need it and whoever asks first.
-    `counts` says what was encoded, by model family, and how many features the store remembered.
+    `counts` says what was encoded, by model family, and how many features the store had of earlier runs. `copies` are
+    the features that the store has as well, and `embeddings` SAM's, all boxes of which are prompted at once: little is
+    lost with either, and a small part of the memory will do.
     """
 
     processes: ClassVar[int] = 1
@@ -48,6 +50,8 @@ class Scorer:
     holds_pixels: ClassVar[bool] = True
 
     memory: FeatureMemory = field(default_factory=FeatureMemory)
+    copies: FeatureMemory = field(default_factory=partial(FeatureMemory, SMALL_BYTES))
+    embeddings: FeatureMemory = field(default_factory=partial(FeatureMemory, SMALL_BYTES))
     backbones: dict[str, Backbone] = field(default_factory=dict)
     segmenters: dict[str, SAMSegmenter] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -62,7 +66,7 @@ class Scorer:
     _turns: dict[int, Lock] = field(default_factory=lambda: defaultdict(Lock))
 
     def __post_init__(self) -> None:
-        self._embedder = Embedder(self.memory, partial(self._count, "SAM"))
+        self._embedder = Embedder(self.embeddings, partial(self._count, "SAM"))
 
     def score(self, requests: Sequence[ScoreRequest], images: Iterable[LoadedImage]) -> list[Score]:
         """Scores in the order of the requests; `images` are those the requests refer to.
@@ -269,19 +273,21 @@ class Scorer:
         return score
 
     def _recall(self, need: Need) -> Encoded | None:
-        entry: Encoded | None = self.memory.get(need)
+        entry: Encoded | None = self.memory.get(need) or self.copies.get(need)
         if entry is None and self.store is not None and (key := self._store_key(need)):
             stored = self.store.load(key)
             if stored is not None:
-                self._count(FEATURES_REMEMBERED, 1)
-                entry = Features(*stored)
-                self.memory.put(need, entry)
+                patches, cls, mask, own = stored
+                self._count(FEATURES_REMEMBERED, not own)
+                entry = Features(patches, cls, mask)
+                self.copies.put(need, entry)
         return entry
 
     def _settle(self, need: Need, entry: Encoded) -> None:
-        self.memory.put(need, entry)
+        stored = False
         if self.store is not None and isinstance(entry, Features) and (key := self._store_key(need)):
-            self.store.save(key, entry.patches, entry.cls, entry.mask)
+            stored = self.store.save(key, entry.patches, entry.cls, entry.mask)
+        (self.copies if stored else self.memory).put(need, entry)
         self._running.pop(need).set_result(entry)
 
     def _fail(self, needs: Iterable[Need], error: BaseException) -> None:
