@@ -33,7 +33,7 @@ class AttachmentHooks:
             return
         with self.checks.making(WHAT):
             if lines := list(attachment_lines(row["source"], row["edited"], self._system, os.environ)):
-                self._lines += [(plugin.node_reporter(report), lines) for plugin in self.checks.junit_plugins()]
+                self._lines += [(plugin.node_reporter(report), lines) for plugin in self.checks.display.junit_plugins()]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:

@@ -111,7 +111,7 @@ class GateHooks:
             )
             if report.failed:
                 report.longrepr = explained(self.run.config, gate_explanation(gate), gate_message(gate), gate.place)
-                self.checks.head_with_id(report)
+                self.checks.display.head_with_id(report)
             hook.pytest_runtest_logreport(report=report)
         hook.pytest_runtest_logfinish(nodeid=gate.node_id, location=location)
 

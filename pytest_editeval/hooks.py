@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_editeval.errors import EditEvalError, display_path
+from pytest_editeval.failure_display import FailureDisplay
 from pytest_editeval.run import EditRun
 from pytest_editeval.statuses import INCOMPLETE, SCORES_COMPUTED
 
@@ -33,6 +34,7 @@ class EditHooks:
 
     def __init__(self, run: EditRun) -> None:
         self.run = run
+        self.display = FailureDisplay(run)
         self.counts: Counter[str] = Counter()
         self.notices: dict[str, None] = {}
         self.mistakes = 0
@@ -44,8 +46,8 @@ class EditHooks:
         self._broke = False
         self._results: dict[str, CheckResult] = {}
         self._reports: list[Report] = []
-        self._failed: list[pytest.TestReport] = []
         self._checks: dict[str, None] = {}  # in the order of collection
+        self._reckoning: Reckoning | None = None  # while nothing was reported since
         self._other_errors = 0
         self._lock_checked = False
 
@@ -86,7 +88,7 @@ class EditHooks:
             return
         self.mistakes += 1
         if not self.run.is_worker:
-            self._explain(report, str(report.longrepr))
+            self.display.explain(report, str(report.longrepr))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -143,6 +145,7 @@ class EditHooks:
         self._broke = True
 
     def _note_checks(self, nodeids: Sequence[str]) -> None:
+        self._reckoning = None
         self._checks.update(dict.fromkeys(nodeid for nodeid in nodeids if self.run.is_edit_node(nodeid)))
         if self.journal is not None:
             self.journal.select(len(self._checks))
@@ -188,8 +191,9 @@ class EditHooks:
         """Gather (not in a worker: its reports are gathered by the controller)."""
         if self.run.is_worker:
             return
+        self._reckoning = None
         if self.run.is_edit_node(report.nodeid):
-            self._repair_id(report)
+            self.display.repair_id(report)
         data = report.__dict__.pop("editeval_result", None)  # pytest keeps every report to the end of the run
         self._note_report(report, data["outcome"] if data is not None else None)
         if data is not None and report.outcome in FINAL:
@@ -201,9 +205,9 @@ class EditHooks:
                 self.journal.add(result)
             self.counts.update(getattr(report, "editeval_counts", {}))
             with self.making("what the terminal shows of a check"):
-                self._show(report, result)
+                self.display.show(report, result)
         elif getattr(report, "editeval_explained", False):
-            self._explain(report, str(report.longrepr))
+            self.display.explain(report, str(report.longrepr))
 
     def _note_report(self, report: pytest.TestReport, outcome: str | None) -> None:
         if hasattr(report, "editeval_gate") or not self.run.is_edit_node(report.nodeid):
@@ -215,52 +219,6 @@ class EditHooks:
         found = Report(report.nodeid, report.when, report.outcome, hasattr(report, "wasxfail"), row)
         if found.ending is not None:
             self._reports.append(found)
-
-    def _show(self, report: pytest.TestReport, result: CheckResult) -> None:
-        from pytest_editeval.reports.text import brief, status
-
-        report.editeval_status = status(result)  # type: ignore[attr-defined]
-        if isinstance(report.longrepr, str):
-            place = f"{result.file}:{result.line}: {result.metric}"
-            self._explain(report, report.longrepr + self._where_on_page(result), brief(result), place)
-            self.head_with_id(report)
-
-    def _explain(
-        self, report: pytest.CollectReport | pytest.TestReport, text: str, message: str | None = None, place: str = ""
-    ) -> None:
-        """Put a text in a traceback's place; its first line is the message, unless one is given."""
-        from pytest_editeval.explanations import explained
-
-        report.longrepr = explained(self.run.config, text, message or text.split("\n", 1)[0], place)
-
-    def _where_on_page(self, result: CheckResult) -> str:
-        if self.run.report_path is None:
-            return ""
-        from pytest_editeval.reports.html.anchors import anchor
-
-        return f"\n  report: {display_path(self.run.report_path)}{anchor(result)}"
-
-    def _repair_id(self, report: pytest.TestReport) -> None:
-        """pytest reads ``a::red[v2]::emd`` as a parameter of ``a::red``, in JUnit, and from 9.2 on from workers too."""
-        if "]::" not in report.nodeid:
-            return
-        path, *names = report.nodeid.split("::")
-        if (known := getattr(report, "id", None)) is not None:
-            report._id = type(known)(path=path, names=tuple(names))
-        for plugin in self.junit_plugins():
-            attributes = plugin.node_reporter(report)
-            classes = (*filter(None, (getattr(plugin, "prefix", None),)), path.replace("/", "."), *names[:-1])
-            attributes.add_attribute("classname", ".".join(classes))
-            attributes.add_attribute("name", names[-1])
-
-    def junit_plugins(self) -> list[Any]:
-        """What writes JUnit's file: pytest's own, where it was asked for."""
-        plugins = self.run.config.pluginmanager.get_plugins()
-        return [one for one in plugins if hasattr(one, "node_reporter") and hasattr(one, "add_global_property")]
-
-    def head_with_id(self, report: pytest.TestReport) -> None:
-        """Have the failure headed by its node id, which can be given to pytest again, when it is printed."""
-        self._failed.append(report)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -275,8 +233,7 @@ class EditHooks:
         if self.counts[SCORES_COMPUTED] and self.run.store is not None:
             with self.making("--editeval-cache-dir"):
                 self.run.store.prune()
-        for report in self._failed:
-            report.location = (*report.location[:2], report.nodeid)
+        self.display.finish()
         if self.run.results_path is not None and not self.is_dry_run():
             from pytest_editeval.results_file import write_results
 
@@ -289,7 +246,7 @@ class EditHooks:
             from pytest_editeval.reports.junit import suite_properties
 
             with self.making("properties in JUnit"):
-                for plugin in self.junit_plugins():
+                for plugin in self.display.junit_plugins():
                     for name, value in suite_properties(self.in_order()).items():
                         plugin.add_global_property(name, value)
         self._close_books(session)
@@ -307,9 +264,11 @@ class EditHooks:
 
     def reckoning(self) -> Reckoning:
         """How many of the selected checks have ended how."""
-        from pytest_editeval.reckoning import reckon
+        if self._reckoning is None:
+            from pytest_editeval.reckoning import reckon
 
-        return reckon(self._checks, self._reports, self._results)
+            self._reckoning = reckon(self._checks, self._reports, self._results)
+        return self._reckoning
 
     def in_order(self) -> list[CheckResult]:
         """The results as the checks were collected, whatever order xdist's workers finished in."""

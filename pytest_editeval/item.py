@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -24,7 +25,7 @@ from pytest_editeval.reports.junit import case_properties
 from pytest_editeval.reports.text import brief, explanation
 from pytest_editeval.results import CheckResult, Outcome
 from pytest_editeval.run import RUN
-from pytest_editeval.statuses import EDITS_MADE
+from pytest_editeval.statuses import EDITS_KEPT, EDITS_MADE
 
 if TYPE_CHECKING:
     from pytest_editeval.collect import EditCaseNode
@@ -59,7 +60,7 @@ class CheckItem(pytest.Function):
     edits: tuple[Edit, ...]
     counts: dict[str, int]
     uses_objects: bool
-    _made_now: int
+    _made_now: Counter[str]
     _result: CheckResult | None
     _wanted: tuple[Pipe, str | None, dict[Location, Wanted]] | None
     _own_properties: list[tuple[str, object]]
@@ -91,7 +92,7 @@ class CheckItem(pytest.Function):
         )
         known.setdefault(fixtures, getattr(item, "_fixtureinfo", None))
         item.case, item.variant, item.check, item.resolved = parent.case, parent.variant, check, resolved
-        item.edits, item.counts, item._made_now = edits, {}, 0
+        item.edits, item.counts, item._made_now = edits, {}, Counter()
         item.uses_objects = spec.inputs == "objects"
         item._wanted = item._result = None
         item._own_properties = list(item.user_properties)
@@ -137,7 +138,7 @@ class CheckItem(pytest.Function):
             scores = [self._scored(editeval, pipe, request, edit) for edit in self.edits]
         finally:
             self._wanted = None
-            self.counts = {**run.new_counts(), EDITS_MADE: self._made_now}
+            self.counts = {**run.new_counts(), **self._made_now}
         duration = time.perf_counter() - started
         measured = replace(self.result, fingerprint=fingerprint, device=pipe.device, duration=duration)
         judged = run.gating.held_against_all(with_scores(measured, self.edits, scores))
@@ -163,12 +164,9 @@ class CheckItem(pytest.Function):
             if edit.location is None and maker is not None:
                 candidate = self.result.candidate
                 model = request.getfixturevalue("edit_model")
-                is_new = maker.known(self.case, candidate, edit.seed) is None
-                made = maker.make(
-                    self.case, candidate, edit.seed, model, lambda place: editeval.files.load(place).pixels
-                )
-                self._made_now += is_new
-                done = replace(edit, location=made)
+                made = maker.make(self.case, candidate, edit.seed, model, editeval.files.load)
+                self._made_now.update({EDITS_MADE: made.is_new, EDITS_KEPT: made.is_kept})
+                done = replace(edit, location=made.path)
                 self.edits = (*self.edits[:index], done, *self.edits[index + 1 :])
         if maker is not None:
             self.result = replace(self.result, edited=shown(self.edits[0]))

@@ -6,21 +6,39 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pytest_editeval.errors import quoted
+from pytest_editeval.errors import FileError, quoted
 
 MAX_DEPTH = 100  # of lists and mappings in each other: deeper ones end what walks through them by recursion
 
 
-class DuplicateKeyError(Exception):
+CONFLICT = ("<<<<<<<", "=======", ">>>>>>>")
+
+
+class _DuplicateKeyError(Exception):
     """A key that a mapping has twice, of which JSON's readers would keep the last."""
 
 
-def without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The `pairs` of `parse_json` that raises `DuplicateKeyError`."""
+def json_document(name: str, text: str) -> Any:
+    """The content of a file that people keep in a repository; a `FileError` says in a line what is wrong with it."""
+    if not text.strip():
+        raise FileError(f"{name}: empty")
+    try:
+        return parse_json(text, _without_duplicates)
+    except json.JSONDecodeError as error:
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.startswith(CONFLICT):
+                raise FileError(f"{name}:{number}: a merge conflict; keep one of the two sides") from None
+        fault = "torn: it ends" if error.pos >= len(text.rstrip()) else f"not JSON: {error.msg}"
+        raise FileError(f"{name}:{error.lineno}:{error.colno}: {fault}") from None
+    except _DuplicateKeyError as error:
+        raise FileError(f"{name}: {error} is there twice, as after a merge; keep one") from None
+
+
+def _without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for key, value in pairs:
         if key in data:
-            raise DuplicateKeyError(quoted(key))
+            raise _DuplicateKeyError(quoted(key))
         data[key] = value
     return data
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,8 +11,8 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from pytest_editeval.errors import EditEvalError, display_path
-from pytest_editeval.json_text import DuplicateKeyError, parse_json, without_duplicates
-from pytest_editeval.regular_file import read_regular_file
+from pytest_editeval.json_text import json_document
+from pytest_editeval.results_reader import read_text
 from pytest_editeval.validation import Settings, describe, problems
 from pytest_editeval.whole_file import written_whole
 
@@ -106,20 +107,9 @@ def _shown(file: LockedFile) -> str:
 
 def _parsed(path: Path) -> Any:
     name = display_path(path)
-    try:
-        content = read_regular_file(path, LARGEST_LOCK)
-    except FileNotFoundError:
-        raise EditEvalError(f"lock file not found: {name}; `editeval models lock --output {name}` writes it") from None
-    except OSError as error:
-        raise EditEvalError(f"cannot read {name}: {error.strerror}") from None
-    try:
-        return parse_json(content.decode("utf-8"), without_duplicates)
-    except UnicodeDecodeError:
-        raise EditEvalError(f"{name}: no lock file: no text in UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise EditEvalError(f"{name}:{error.lineno}:{error.colno}: torn, or no JSON: {error.msg}") from None
-    except DuplicateKeyError as error:
-        raise EditEvalError(f"{name}: {error} is there twice, as after a merge; keep one") from None
+    if not os.path.lexists(path):
+        raise EditEvalError(f"lock file not found: {name}; `editeval models lock --output {name}` writes it")
+    return json_document(name, read_text(path, LARGEST_LOCK))
 
 
 def _keys(depth: int) -> tuple[str, ...]:

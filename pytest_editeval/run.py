@@ -198,7 +198,7 @@ class EditRun:
         else:
             cure = "give --editeval-edits DIR or --editeval-results FILE"
             raise EditEvalError(f"there is no place to save the edits that are made in the run: {cure}")
-        return EditMaker(path.absolute(), self.config.rootpath)
+        return EditMaker(path.absolute(), self.config.rootpath, self.config.hook.pytest_editeval_edit_key)
 
     def _check_settings(self) -> None:
         check_device(self.device)

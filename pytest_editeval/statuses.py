@@ -9,6 +9,7 @@ SCORES_COMPUTED = "scores computed"
 SCORES_REMEMBERED = "scores remembered"
 FEATURES_REMEMBERED = "features remembered"
 EDITS_MADE = "edits made"
+EDITS_KEPT = "edits kept"
 SOFT_RETRIED = "soft failures retried"
 SOFT_SCORED = "soft failures that have a score now"
 NOT_SAVED = "not saved: "  # with the reason behind it

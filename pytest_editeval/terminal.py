@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.errors import display_path
 from pytest_editeval.hooks import EditHooks
-from pytest_editeval.statuses import EDITS_MADE
+from pytest_editeval.statuses import EDITS_KEPT, EDITS_MADE
 
 if TYPE_CHECKING:
     from pytest_editeval.reports.layout import Screen
@@ -98,8 +98,10 @@ class TerminalHooks:
         for line in summary_lines(results, self.checks.counts, screen) if results else ():
             reporter.write_line(line, yellow=line.startswith(SOFT_FAILURES))
         notes = [f"checks: {self.checks.reckoning()}"] if self.checks.has_checks else []
-        if made := self.checks.counts[EDITS_MADE]:
-            notes.append(f"edits made in the run: {made}, in {display_path(self.run.maker.folder)}")
+        made, kept = self.checks.counts[EDITS_MADE], self.checks.counts[EDITS_KEPT]
+        if made or kept:
+            again = f", used again: {kept}" if kept else ""
+            notes.append(f"edits made in the run: {made}{again}, in {display_path(self.run.maker.folder)}")
         if self.run.cluster is not None and results:
             notes.append(self.run.cluster.summary)
         self._write(reporter, screen, notes)

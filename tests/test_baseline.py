@@ -101,11 +101,11 @@ def text(**overrides: Any) -> str:
         ("", "b.json: empty"),
         ("[1]", 'b.json: not a baseline: it does not begin with "format": "pytest-editeval baseline 1"'),
         ('{"a": 1}', 'b.json: not a baseline: it does not begin with "format": "pytest-editeval baseline 1"'),
-        ('{\n"format":', "b.json:2: torn: it ends"),
-        ("hello", "b.json:1: not JSON: Expecting value"),
+        ('{\n"format":', "b.json:2:10: torn: it ends"),
+        ("hello", "b.json:1:1: not JSON: Expecting value"),
         ("{\n<<<<<<< mine\n}", "b.json:2: a merge conflict; keep one of the two sides"),
         ('{"a": 1, "a": 2}', "b.json: 'a' is there twice, as after a merge; keep one"),
-        ("[" * 100_000, "b.json:1: not JSON: nested deeper than 100 levels"),
+        ("[" * 100_000, "b.json:1:1: not JSON: nested deeper than 100 levels"),
         (
             text(format="pytest-editeval baseline 2"),
             "b.json: has the format 'pytest-editeval baseline 2'; "

@@ -36,6 +36,7 @@ LAYERS = [
         "hooks",
         "hook_guards",
         "explanations",
+        "failure_display",
         "terminal",
         "hookspecs",
         "gate_run",
@@ -59,6 +60,7 @@ PLUGIN_MAY_IMPORT = {
     "pytest_editeval.progress",
     "pytest_editeval.device",
     "pytest_editeval.errors",
+    "pytest_editeval.failure_display",
     "pytest_editeval.statuses",
     "pytest_editeval.terminal",
 }

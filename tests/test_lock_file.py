@@ -153,7 +153,7 @@ def test_names_are_the_same_on_every_machine(tmp_path: Path, monkeypatch: pytest
 
 
 HOSTILE = [
-    (b"", "torn, or no JSON"),
+    (b"", "empty"),
     (b"\xff\xfe", "UTF-8"),
     (b"[" * 100_000, "nested deeper than 100 levels"),
     (b"[]", "no lock file"),
@@ -186,7 +186,7 @@ def test_a_lock_that_is_none_is_refused_in_one_line(content: bytes, words: str, 
 
 def test_a_lock_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing.json"):
-        with pytest.raises(EditEvalError, match=r"cannot read|not found"):
+        with pytest.raises(EditEvalError, match=r"that is a directory|not found"):
             read_lock(path)
 
 

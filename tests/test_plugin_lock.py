@@ -104,7 +104,7 @@ def test_the_ini_setting_is_relative_to_the_ini_file(workers: list[str], locked:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "*lock file not found: editeval.lock.json*"), ("{", "*torn, or no JSON*"), ("{}", "*no lock file*")],
+    [(None, "*lock file not found: editeval.lock.json*"), ("{", "*torn: it ends*"), ("{}", "*no lock file*")],
 )
 def test_a_lock_that_cannot_be_read_stops_the_run(content: str | None, words: str, locked: Project) -> None:
     path = locked.path / "editeval.lock.json"

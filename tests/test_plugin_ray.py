@@ -246,7 +246,7 @@ def pytest_unconfigure(config):
 def test_a_cluster_of_its_own_and_no_torch_in_the_run(project: Project) -> None:
     project.write("conftest.py", SAYS_WHAT_IS_LOADED)
     project.one("emd: 1.0e+9")
-    result = project.pytester.runpytest_subprocess("-p", "no:cacheprovider", "--editeval-ray=local", "-s", timeout=60)
+    result = project.pytester.runpytest_subprocess("-p", "no:cacheprovider", "--editeval-ray=local", "-s", timeout=240)
     result.assert_outcomes(passed=1)
     assert line(result, "ray: ").startswith("ray: 1 actor on 1 node, ")
     assert line(result, "loaded:") == "loaded: ray"

@@ -14,7 +14,7 @@ from pytest_editeval import __version__
 from pytest_editeval.errors import FileError, display_path, quoted
 from pytest_editeval.gating.baseline import Accepted, Baseline, baseline_of, metric_of
 from pytest_editeval.gating.rows import of_candidate, profile_of, sort_out
-from pytest_editeval.json_text import DuplicateKeyError, parse_json, without_duplicates
+from pytest_editeval.json_text import json_document
 from pytest_editeval.results import MetricIdentity
 from pytest_editeval.results_columns import encoded
 from pytest_editeval.results_file import SUFFIXES, read_results
@@ -85,9 +85,7 @@ def read_baseline(path: Path, candidate: str | None = None, *, partial: bool = F
 def read_baseline_file(path: Path) -> Baseline:
     """The baseline in a file that `baseline_text` wrote; an `EditEvalError` says in one line what is wrong with it."""
     name, text = display_path(path), read_text(path, MAX_BYTES)
-    if not text.strip():
-        raise FileError(f"{name}: empty")
-    data = _parsed(name, text)
+    data = json_document(name, text)
     found = data.get("format") if isinstance(data, dict) else None
     if not isinstance(found, str) or not found.startswith(FORMAT_NAME):
         raise FileError(f'{name}: not a baseline: it does not begin with "format": {_json(FORMAT)}')
@@ -104,19 +102,6 @@ def read_baseline_file(path: Path) -> Baseline:
             raise FileError(f"{name}: the metric of {quoted(key)} is not in 'metrics'")
     scores = {key: Accepted(part.score, part.inputs) for key, part in file.scores.items()}
     return Baseline(path, file.profile, metrics, scores)
-
-
-def _parsed(name: str, text: str) -> Any:
-    try:
-        return parse_json(text, without_duplicates)
-    except json.JSONDecodeError as error:
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.startswith(("<<<<<<<", "=======", ">>>>>>>")):
-                raise FileError(f"{name}:{number}: a merge conflict; keep one of the two sides") from None
-        torn = "torn: it ends" if error.pos >= len(text.rstrip()) else f"not JSON: {error.msg}"
-        raise FileError(f"{name}:{error.lineno}: {torn}") from None
-    except DuplicateKeyError as error:
-        raise FileError(f"{name}: {error} is there twice, as after a merge; keep one") from None
 
 
 def _block(parts: Mapping[str, MetricIdentity | Accepted]) -> str:

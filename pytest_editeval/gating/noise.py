@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 
 from pytest_editeval.errors import FileError, display_path
 from pytest_editeval.gating.identities import differences
-from pytest_editeval.json_text import parse_json
+from pytest_editeval.json_text import json_document
 from pytest_editeval.results import MetricIdentity
 from pytest_editeval.results_reader import read_text
 from pytest_editeval.validation import Settings, describe, problems
@@ -144,7 +144,4 @@ def _read(path: Path) -> Any:
     name = display_path(path)
     if not os.path.lexists(path):
         raise FileError(f"noise file not found: {name}; `editeval noise --output {name} PATH...` makes it")
-    try:
-        return parse_json(read_text(path, MAX_BYTES))
-    except json.JSONDecodeError as error:
-        raise FileError(f"{name}:{error.lineno}:{error.colno}: torn, or no JSON: {error.msg}") from None
+    return json_document(name, read_text(path, MAX_BYTES))

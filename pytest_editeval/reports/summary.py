@@ -12,6 +12,7 @@ from pytest_editeval.reports.sparkline import sparkline
 from pytest_editeval.reports.text import named, number
 from pytest_editeval.results import CheckResult, Outcome
 from pytest_editeval.statuses import (
+    EDITS_KEPT,
     EDITS_MADE,
     FEATURES_REMEMBERED,
     NOT_SAVED,
@@ -185,7 +186,7 @@ def _controls(controls: Sequence[CheckResult]) -> str | None:
 def work(counts: Mapping[str, int]) -> str:
     """What the store had, and what had to be done."""
     had = {name: counts.get(name, 0) for name in (SCORES_COMPUTED, SCORES_REMEMBERED, FEATURES_REMEMBERED)}
-    others = (*had, EDITS_MADE, SOFT_RETRIED, SOFT_SCORED)
+    others = (*had, EDITS_MADE, EDITS_KEPT, SOFT_RETRIED, SOFT_SCORED)
     families = [
         f"{count} × {what}"
         for what, count in sorted(counts.items())
