@@ -5,7 +5,9 @@
 Every source has one edit and four cases with boxes of their own, each on five metrics. How each check has to end is
 known beforehand: a tenth of the cases has thresholds that no score meets, every 25th a box outside its image, and every
 50th names an edit that is not there. The results file, JUnit's file and the summary are held against that, and a second
-run against the first: it remembers every score and gives the same rows. The memory is the controller's.
+run against the first: it remembers every score and gives the same rows. The memory is the controller's. What pytest
+itself keeps of every test is in it, so the same is measured of as many empty tests without the plugin, with as many
+properties in JUnit's file as a check has, a tenth of them failing.
 """
 
 from __future__ import annotations
@@ -44,6 +46,15 @@ EASY = (
     | {"dinov3_structure_similarity": 0.0}
     | dict.fromkeys(OBJECT_METRICS, -1.001)
 )
+BARE = """
+import pytest
+
+@pytest.mark.parametrize("number", range({total}))
+def test_bare(number, record_property):
+    for index in range({properties}):
+        record_property(f"property{{index}}", f"value {{index}} of {{number}}")
+    assert number % 10 != 3, "a line about what was found and what is allowed"
+"""
 UNTIMED = ("duration", "remembered")  # what two runs may differ in
 
 
@@ -137,6 +148,8 @@ def main() -> None:
                 (mode, f"{total}", f"{finished.wall:.0f}", *_memory(memory, total), f"{finished.peak / MEBI:.0f}")
             )
         _same(*rows)
+        properties = round(sum(1 for _ in ElementTree.parse(junit).iter("property")) / total)
+        lines.append(_bare(folder, total, properties))
     columns = (
         "run",
         "checks",
@@ -151,6 +164,20 @@ def main() -> None:
     where = f"{asked.workers} workers" if asked.workers else "one process"
     images = f"{2 * asked.sources} images of {asked.side} px"
     print_table(f"Load: {total} checks over {images}, {where}; all sums right", columns, lines, device=asked.device)
+
+
+def _bare(folder: Path, total: int, properties: int) -> tuple[str, ...]:
+    """The line of as many empty tests."""
+    (folder / "bare").mkdir()
+    (folder / "bare/test_bare.py").write_text(BARE.format(total=total, properties=properties), "utf-8")
+    samples = folder / "bare.json"
+    finished = run_pytest(
+        folder, "-p", "resident", "-p", "no:editeval", "--tb=no", f"--junitxml={folder / 'bare.xml'}", folder / "bare",
+        expect=1, **{SAMPLES: str(samples)},
+    )  # fmt: skip
+    memory = json.loads(samples.read_text("utf-8"))
+    found = (f"{finished.wall:.0f}", *_memory(memory, total), f"{finished.peak / MEBI:.0f}")
+    return (f"bare pytest, {properties} properties", f"{total}", *found)
 
 
 def _memory(samples: list[list[int]], total: int) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,15 @@ def test_collecting_cases_imports_no_model_library(tmp_path: Path) -> None:
     (tmp_path / "a.edit.yaml").write_text(CASES, "utf-8")
     (tmp_path / "b.edit.yaml").write_text(CASES.replace("a.png", "s3://bucket/a.png"), "utf-8")
     assert not imported(tmp_path, ["--collect-only"]) & {"torch", "transformers", "pandas", "cv2", "fsspec"}
+
+
+def test_a_solver_that_warns_while_it_is_compiled_is_no_error_of_a_strict_run(tmp_path: Path) -> None:
+    (tmp_path / "ot.py").write_text('"""Costs of \\d."""\nsolver = "ours"\n', "utf-8")
+    code = "import pytest_editeval.vision.metrics as metrics; print(metrics.ot.solver)"
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))},
+        capture_output=True,
+        text=True,
+    )
+    assert (run.stdout, run.stderr) == ("ours\n", "")

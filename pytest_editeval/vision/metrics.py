@@ -5,15 +5,23 @@ All arithmetic is in float64. Inputs are never written to.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
-import ot
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
 from pytest_editeval.errors import MetricError
 from pytest_editeval.vision.features import Measurement as Measurement
+
+try:
+    import ot
+except SyntaxError:
+    # Not compiled yet, as after `uv pip install`, and `-W error`: Python warns of escapes in POT's own docstrings.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ot
 
 Rows = NDArray[Any]
 Floats = NDArray[np.float64]
