@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import random
 import sys
 import tempfile
@@ -31,7 +32,8 @@ class Found(NamedTuple):
 
 def hammered(folder: Path, processes: int, seconds: float, seed: int) -> Found:
     """Have the processes do it, and add up."""
-    with ProcessPoolExecutor(processes) as pool:
+    # Not forked: a fork of a process with threads, as tests of models leave them, may end with a signal.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
         counts = [*pool.map(_hammer, [folder] * processes, range(seed, seed + processes), [seconds] * processes)]
     return Found(*map(sum, zip(*counts, strict=True)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,7 +192,7 @@ def test_no_permission(tmp_path: Path, as_url: bool) -> None:
 
 
 def test_a_path_that_no_file_can_have() -> None:
-    assert failure(Path("a\0b")).startswith("cannot read image a\0b: ValueError: embedded null")
+    assert re.match("cannot read image a\0b: ValueError: .*embedded null", failure(Path("a\0b")))
 
 
 def test_the_memory_filesystem(memory: Any) -> None:
