@@ -231,7 +231,7 @@ def test_a_run_that_stops_early_does_not_wait_for_actors(project: Project, on_ra
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*image not found: lost.png*", "not run: 40 of 41 checks: *"])
     assert line(result, "ray: ") == "ray: no actor"
-    assert time.monotonic() - started < 30  # an actor takes longer to start on a busy machine
+    assert time.monotonic() - started < 10
     assert not ray.is_initialized()
 
 
