@@ -171,6 +171,15 @@ class EditHooks:
         return [part for line in lines for part in screen.wrapped(line)]
 
     @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """What a check holds beside its reports goes when they are made."""
+        try:
+            return (yield)
+        finally:
+            if (forget := getattr(item, "forget_result", None)) is not None:
+                forget()
+
+    @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:

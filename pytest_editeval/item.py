@@ -237,10 +237,10 @@ class CheckItem(pytest.Function):
         """Put the result on the report of the call, or of a fixture that failed, as plain data."""
         if report.when == "setup":
             self._result = None  # of an earlier attempt, where a plugin runs the check again
-        if report.when != "call" and not report.failed:
-            return
-        if report.skipped and not hasattr(report, "wasxfail"):
-            return
+        if report.failed or (report.when == "call" and (report.passed or hasattr(report, "wasxfail"))):
+            self._attach(report, error)
+
+    def _attach(self, report: pytest.TestReport, error: BaseException | None) -> None:
         detail = str(report.longrepr) if error is None else message_of(error) or fault_line(error)
         if self.result.outcome is Outcome.ERROR and self.result.detail is None:
             self.result = replace(self.result, detail=detail)
@@ -257,6 +257,10 @@ class CheckItem(pytest.Function):
         """Put on a report, which could not be made as usual, that the check has ended in an error."""
         self.result = replace(self.result, outcome=Outcome.ERROR, margin=None)
         self.attach_result(report, error)
+
+    def forget_result(self) -> None:
+        """Let go of the row, which its report has: pytest keeps the items to the end of the run."""
+        self._result = None
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:  # type: ignore[override]
         """A failing check explains itself; only a fault of ours or of another plugin shows a traceback."""

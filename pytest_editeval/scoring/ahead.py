@@ -16,6 +16,7 @@ from itertools import chain, takewhile
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pytest_editeval.errors import ImageError
 from pytest_editeval.locations import Location
 from pytest_editeval.needs import ImageRef, Need, ObjectNeed, ScoreRequest
 from pytest_editeval.regions import misses
@@ -211,6 +212,10 @@ class Ahead:
 def _opened(opening: Future[LoadedImage], side: Future[ImageRef]) -> LoadedImage | Exception:
     try:
         image = opening.result()
+    except ImageError as error:
+        # Its line says all; its frames would hold the images that were opened beside it.
+        side.set_exception(error.with_traceback(None))
+        return error
     except Exception as error:
         side.set_exception(error)
         return error
@@ -230,12 +235,12 @@ def _objects(wanted: Iterable[Wanted], place: Location, ref: ImageRef) -> Iterat
 def pass_on(first: Future[T], second: Future[T], on_the_way: Callable[[T], T] = lambda value: value) -> None:
     """End the second future as the first one ends; a result goes through `on_the_way`."""
 
-    def done(_: Future[T]) -> None:
-        if first.cancelled():
+    def done(ended: Future[T]) -> None:  # `first`, which would hold itself if its callback knew it
+        if ended.cancelled():
             second.cancel()
             return
         try:
-            value = on_the_way(first.result())
+            value = on_the_way(ended.result())
         except BaseException as error:  # whatever it is, it belongs to who waits
             second.set_exception(error)
         else:

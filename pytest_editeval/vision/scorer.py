@@ -249,13 +249,18 @@ class Scorer:
         """The score once all its features are there; solvers run beside the models."""
         score: Future[Score] = Future()
         left = len(encoded)
+        # Emptied in the end: these futures know `arrived`, which knows `run`, and a circle would hold their features
+        # until Python looks for circles, which in a session of many thousand tests it seldom does.
+        waited = [*encoded]
 
         def run() -> None:
             try:
-                features = {need: future.result() for need, future in zip(planned.needs, encoded, strict=True)}
+                features = {need: future.result() for need, future in zip(planned.needs, waited, strict=True)}
                 score.set_result(compute(request, planned, features, self.executor.limited))
             except BaseException as error:  # whatever it is, nobody may wait for ever
                 score.set_exception(error)
+            finally:
+                waited.clear()
 
         def arrived(_: Future[Encoded]) -> None:
             nonlocal left
