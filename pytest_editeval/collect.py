@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from pytest_editeval.candidates import SEED, Edit, Variant, variants
-from pytest_editeval.cases import BrokenCase, BrokenCheck, EditCase, ResolvedCheck, load_cases, resolve_check
+from pytest_editeval.cases import load_cases
+from pytest_editeval.checks import BrokenCase, BrokenCheck, EditCase, ResolvedCheck, resolve_check
 from pytest_editeval.controls import controls
 from pytest_editeval.errors import CaseError, EditEvalError, LocatedError, display_path
 from pytest_editeval.item import CheckItem

@@ -20,7 +20,8 @@ class Confinement:
     """
 
     def __init__(self, root: Path, also: Sequence[Path] = (), option: str = OPTION) -> None:
-        self._known: dict[str, str] = {}
+        self._known: dict[str, str] = {}  # directories, by the names under which they were asked for
+        self._trees_of: dict[str, list[str]] = {}  # by the directory of the file that names something
         self._option = option
         real = self._real(root)
         self._root = None if real == os.path.realpath(os.sep) else real
@@ -37,9 +38,10 @@ class Confinement:
             return f"{display(location)!r} may open local files by way of its protocol; {cure}"
         if not paths:
             return None
-        allowed = [*self._trees(file), *self._also, *([] if also is None else [self._real(also)])]
+        allowed = self._trees(file) if also is None else [*self._trees(file), self._real(also)]
         for path in paths:
-            if not any(_is_below(self._real(path), tree) for tree in allowed):
+            real = self._real(path)
+            if not any(_is_below(real, tree) for tree in allowed):
                 place = f"outside {visible(allowed[0])}" if allowed else "in no directory that was named"
                 by_link = any(_is_below(os.path.abspath(path), tree) for tree in allowed)  # noqa: PTH100
                 how = "leads by a link to a place" if by_link else "is"
@@ -49,13 +51,18 @@ class Confinement:
     def _trees(self, file: Path | None) -> list[str]:
         roots = [] if self._root is None else [self._root]
         if file is None:
-            return roots
-        own = self._real(file.parent)
-        return [*(root for root in roots if _is_below(own, root)), own]
+            return [*roots, *self._also]
+        folder = os.path.dirname(file)  # noqa: PTH120  (several times as fast, for every image of a case file)
+        if folder not in self._trees_of:
+            own = self._real(file.parent)
+            self._trees_of[folder] = [*(root for root in roots if _is_below(own, root)), own, *self._also]
+        return self._trees_of[folder]
 
     def _real(self, place: Path) -> str:
         """The path without links, absolute. Directories are looked up once; what is not there keeps its name."""
-        path = os.path.join(Path.cwd(), place)  # noqa: PTH118  (the links before a ".." count)
+        path = os.fspath(place)
+        if not os.path.isabs(path):  # noqa: PTH117
+            path = os.path.join(Path.cwd(), path)  # noqa: PTH118  (the links before a ".." count)
         folder, name = os.path.split(path)
         try:
             if name in ("", "..") or folder == path:

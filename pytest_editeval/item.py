@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_editeval.candidates import OF_THE_CASE, Edit, Variant
-from pytest_editeval.cases import CheckSpec, EditCase, ResolvedCheck
 from pytest_editeval.check_rows import Scored, as_reported, of_deciding, shown, unscored, with_images, with_scores
+from pytest_editeval.checks import CheckSpec, EditCase, ResolvedCheck
 from pytest_editeval.errors import EditEvalError, ImageError
 from pytest_editeval.escapes import visible
 from pytest_editeval.faults import fault_line, message_of

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pytest_editeval.candidates import variants
-from pytest_editeval.cases import BrokenCase, BrokenCheck, load_cases, resolve_check
+from pytest_editeval.cases import load_cases
 from pytest_editeval.check_rows import unscored
+from pytest_editeval.checks import BrokenCase, BrokenCheck, resolve_check
 from pytest_editeval.collect import control_edits
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.results import CheckResult

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pytest_editeval.cases import BrokenCase, BrokenCheck, CaseFileError, load_cases, resolve_check
-from pytest_editeval.checks import EditCase, ResolvedCheck
+from pytest_editeval.cases import CaseFileError, load_cases
+from pytest_editeval.checks import BrokenCase, BrokenCheck, EditCase, ResolvedCheck, resolve_check
 from pytest_editeval.config import Profile
 from pytest_editeval.confinement import Confinement
 from pytest_editeval.errors import CaseError, EditEvalError, display_path

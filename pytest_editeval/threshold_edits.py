@@ -35,7 +35,7 @@ class _Use:
     case: EditCase
     check: CheckSpec
     path: DataPath
-    node: yaml.Node
+    node: yaml.NodeEvent
     added: bool
     wanted: float | None
 
@@ -55,9 +55,9 @@ def edit_thresholds(content: bytes, path: Path, profile: str, wanted: Wanted) ->
     edits = TextEdits(content)
     for use in changes.values():
         assert use.wanted is not None, "only uses with a wanted value come here"  # noqa: S101
-        if isinstance(use.node, yaml.MappingNode):
+        if isinstance(use.node, yaml.MappingStartEvent):
             edits.add_entry(use.node, profile, use.wanted)
-        elif isinstance(use.node, yaml.ScalarNode):
+        elif isinstance(use.node, yaml.ScalarEvent):
             edits.replace_number(use.node, use.wanted)
     edited = parse_yaml(edits.content(), path, CaseError)
     _check_data(document, edited, changes, profile)
@@ -113,7 +113,7 @@ def _place(document: Document, index: int, check: CheckSpec, profile: str) -> tu
     own, default = ("cases", index, "metrics", check.metric), ("defaults", "metrics", check.metric)
     written: tuple[DataPath, ...] = ((*own, "threshold"), own, (*default, "threshold"), default)
     path = next(path for path in written if path in document and document.position(path) == check.threshold_position)
-    if not isinstance(document.node(path), yaml.MappingNode):
+    if not isinstance(document.node(path), yaml.MappingStartEvent):
         return path, False
     for mapping in (path, (*default, "threshold")):  # a case may leave some profiles to the defaults
         if (*mapping, profile) in document:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +21,7 @@ from pytest_editeval.registry import broken_metrics
 from pytest_editeval.yamlfile import DataPath
 
 QUOTE = "quote it"
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
 MAX_MISTAKES = 1000  # of a file; one with more is given up
 
 
@@ -83,7 +85,7 @@ def _not_blank(value: str) -> str:
 
 
 def _printable(value: str) -> str:
-    if any(ord(character) < 32 or ord(character) == 127 for character in value):
+    if _CONTROL.search(value):
         raise mistake("must not hold control characters")
     return value
 

@@ -37,14 +37,14 @@ class TextEdits:
         self._starts = [token.start_mark.index for token in self._tokens]
         self._edits: list[tuple[int, int, str]] = []
 
-    def replace_number(self, node: yaml.ScalarNode, value: float) -> None:
+    def replace_number(self, node: yaml.ScalarEvent, value: float) -> None:
         """Write another number in the place of one; its anchor, tag and quotes stay."""
         following = range(self._first(node), len(self._tokens))
         token = next(token for index in following if isinstance(token := self._tokens[index], yaml.ScalarToken))
         quotes = 0 if token.plain else 1
         self._edits.append((token.start_mark.index + quotes, token.end_mark.index - quotes, number_text(value)))
 
-    def add_entry(self, mapping: yaml.MappingNode, key: str, value: float) -> None:
+    def add_entry(self, mapping: yaml.MappingStartEvent, key: str, value: float) -> None:
         """Write ``key: value`` as the last entry of a mapping that is not empty, in the mapping's own style."""
         first = next(
             index
@@ -72,7 +72,7 @@ class TextEdits:
             done = end
         return self._mark + "".join((*parts, self._text[done:])).encode()
 
-    def _first(self, node: yaml.Node) -> int:
+    def _first(self, node: yaml.NodeEvent) -> int:
         """The number of a node's first token, which may be its anchor or tag."""
         return bisect_left(self._starts, node.start_mark.index)
 

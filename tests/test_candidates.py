@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_editeval.candidates import Candidate, EditFinder, read_candidate, read_candidates
-from pytest_editeval.cases import EditCase, load_cases
+from pytest_editeval.cases import load_cases
+from pytest_editeval.checks import EditCase
 from pytest_editeval.errors import CaseError, EditEvalError
 from pytest_editeval.gating.verdicts import judge_repeats
 from pytest_editeval.results import Outcome, Reason, Score, SoftFailure

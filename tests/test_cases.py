@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_editeval.case_schema import SCHEMA_PATH, case_file_schema
-from pytest_editeval.cases import (
+from pytest_editeval.cases import load_cases
+from pytest_editeval.checks import (
     BrokenCase,
     BrokenCheck,
     CaseFile,
     CheckSpec,
     EditCase,
     ResolvedCheck,
-    load_cases,
     resolve_check,
     threshold_for,
 )

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from conftest import picture
 from project import Project
-from pytest_editeval.cases import BrokenCase, load_cases
+from pytest_editeval.cases import load_cases
+from pytest_editeval.checks import BrokenCase
 from pytest_editeval.cli import main
 from pytest_editeval.config import load_profile
 from pytest_editeval.confinement import Confinement

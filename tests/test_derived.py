@@ -18,7 +18,8 @@ from PIL import Image
 from conftest import picture
 from project import Project
 from pytest_editeval import CLIPPipe
-from pytest_editeval.cases import CheckSpec, EditCase, load_cases, resolve_check
+from pytest_editeval.cases import load_cases
+from pytest_editeval.checks import CheckSpec, EditCase, resolve_check
 from pytest_editeval.config import load_profile
 from pytest_editeval.controls import controls
 from pytest_editeval.derived import Derived, Destroyed, Disturbance, Recipe

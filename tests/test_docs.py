@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pytest_editeval.cases import EditCase, load_cases
+from pytest_editeval.cases import load_cases
+from pytest_editeval.checks import EditCase
 from pytest_editeval.cli import main
 from pytest_editeval.registry import metrics
 from pytest_editeval.results import CheckResult, Reason

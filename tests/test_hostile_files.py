@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 
 from fuzzing import hostile, seeds, targets
 from project import Project
-from pytest_editeval import yaml_loader
-from pytest_editeval.cases import MAX_MISTAKES, load_cases
+from pytest_editeval import cases, yaml_loader
+from pytest_editeval.cases import load_cases
+from pytest_editeval.checks import EditCase
 from pytest_editeval.config import load_profile
 from pytest_editeval.errors import CaseError, ConfigError, EditEvalError
 from pytest_editeval.gating.baseline_file import read_baseline_file
 from pytest_editeval.gating.noise import read_noise
 from pytest_editeval.results_reader import read_results
+from pytest_editeval.validation import MAX_MISTAKES
 from pytest_editeval.yamlfile import MAX_BYTES, read_yaml
 
 SIZE = int(os.environ.get("EDITEVAL_HOSTILE_BYTES", "300000"))  # `make fuzz` takes 10 MB
@@ -43,8 +45,8 @@ def test_large_files_are_read_or_refused_in_bounded_time_and_memory(tmp_path: Pa
         [sys.executable, hostile.__file__, tmp_path, str(SIZE)], capture_output=True, text=True, check=True
     )
     found = json.loads(ran.stdout)
-    assert found["good cases"][2] == "read"
-    assert len(found) >= 50
+    assert {result for name, (_, _, result) in found.items() if name.startswith("good cases")} == {"read"}
+    assert len(found) >= 55
     assert {name: seconds for name, (seconds, _, _) in found.items() if seconds > SECONDS} == {}
     assert max(peak for _, peak, _ in found.values()) < MEGABYTES
     for name, (_, _, result) in found.items():
@@ -85,8 +87,28 @@ def test_too_many_nodes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path.write_text("- 1\n" * 999, "utf-8")
     assert len(read_yaml(path, ConfigError).data) == 999
     path.write_text("- 1\n" * 1000, "utf-8")
-    with pytest.raises(ConfigError, match="more than 1,300,000 keys and values"):
+    with pytest.raises(ConfigError, match="more than 1,000 keys and values"):
         read_yaml(path, ConfigError)
+
+
+def test_too_many_cases_and_checks_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cases, "MAX_CASES", 4)
+    monkeypatch.setattr(cases, "MAX_CHECKS", 7)
+    path = tmp_path / "a.edit.yaml"
+    case = "- {{id: c{}, instruction: i, source: s, metrics: {}}}\n"
+
+    def read(*metrics: str) -> int:
+        listed = "".join(case.format(index, one) for index, one in enumerate(metrics))
+        path.write_text(f"defaults: {{metrics: {{emd: 1}}}}\ncases:\n{listed}", "utf-8")
+        return sum(len(case.checks) for case in load_cases(path).cases if isinstance(case, EditCase))
+
+    assert read(*["{}"] * 4) == 4
+    with pytest.raises(CaseError, match=r"a\.edit\.yaml:7:3: the file has more than 4 cases\n  split it$"):
+        read(*["{}"] * 5)
+    own = "{emd: 2, region_emd: 1}"
+    assert read(own, own, own, "{}") == 7
+    with pytest.raises(CaseError, match=r"a\.edit\.yaml:6:3: the file has more than 7 checks\n  split it$"):
+        read(own, own, own, own)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes in folders")

@@ -25,9 +25,29 @@ LAYERS = [
         "locations",
         "needs",
     }
-    | {"candidates", "controls", "derived", "evidence", "suites", "threshold_edits", "whole_file", "yaml_edits"}
+    | {
+        "candidates",
+        "case_format",
+        "case_reader",
+        "controls",
+        "derived",
+        "evidence",
+        "suites",
+        "threshold_edits",
+        "whole_file",
+        "yaml_edits",
+    }
     | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_journal"}
-    | {"json_text", "lock_file", "regular_file", "results_reader", "validation", "yaml_loader", "yamlfile"},
+    | {
+        "json_text",
+        "lock_file",
+        "regular_file",
+        "results_reader",
+        "validation",
+        "yaml_builder",
+        "yaml_loader",
+        "yamlfile",
+    },
     {"vision"},
     {"scoring", "gating"},
     {

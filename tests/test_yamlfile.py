@@ -1,4 +1,6 @@
 import re
+import runpy
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_editeval import yamlfile
+from pytest_editeval import yaml_loader, yamlfile
 from pytest_editeval.errors import CaseError, ConfigError, Position
-from pytest_editeval.yaml_loader import Limited
 from pytest_editeval.yamlfile import Document, read_yaml
 
 
@@ -68,6 +69,21 @@ def test_columns_count_characters(tmp_path: Path) -> None:
     assert at(read(tmp_path, "{ä: ö, ü: [1]}").position(("ü", 0))) == (1, 12)
     assert at(read(tmp_path, "a: 1\r\nb: 2\r\n").position(("b",))) == (2, 4)
     assert at(read(tmp_path, "\ufeffa: 1").position(("a",))) == (1, 4)
+
+
+def test_a_part_is_a_document_of_its_own(tmp_path: Path) -> None:
+    document = read(tmp_path, "cases:\n  - id: a\n    boxes: [1, 2]\n  - &b {id: b}\n  - *b\ndefaults:\n")
+    part = document.part(("cases", 0))
+    assert part.data == {"id": "a", "boxes": [1, 2]}
+    assert at(part.position()) == (2, 5)
+    assert at(part.position(("boxes", 1))) == at(document.position(("cases", 0, "boxes", 1))) == (3, 16)
+    assert part.place(("boxes", 2)) is None
+    assert at(part.position(("boxes", 2))) == (3, 5)
+    assert part.size() == document.size(("cases", 0)) == 4
+    assert part.written(("id",)) == "a"
+    assert at(document.part(("cases", 2)).position(("id",))) == (4, 13)
+    assert at(document.part(("defaults",)).position(("x",))) == (6, 1), "the nearest key is the part's own"
+    assert at(document.position()) == (1, 1), "the document is what it was"
 
 
 def test_written_text_of_a_scalar(tmp_path: Path) -> None:
@@ -140,8 +156,8 @@ BAD = {
     "long number": ("a: " + "9" * 201, "1:4: a number of more than 200 characters"),
     "list as a key": ("? [a]\n: 1", "1:3: a key must be text"),
     "mapping as a key": ("{{a: b}: 1}", "1:2: a key must be text"),
-    "alias to itself": ("a: &a [*a]", "1:4: an alias refers to the part that it stands in"),
-    "merge of itself": ("a: &a\n  <<: *a", "1:4: an alias refers to the part that it stands in"),
+    "alias to itself": ("a: &a [*a]", "1:8: an alias refers to the part that it stands in"),
+    "merge of itself": ("a: &a\n  <<: *a", "2:7: an alias refers to the part that it stands in"),
     "two documents": ("a: 1\n---\nb: 2", "2:1: the file holds several documents; it must hold one"),
     "NUL": ("a: 1\nb: \0", "2:4: character U+0000 is not allowed in YAML"),
     "escape": ("a: \x1b", "1:4: character U+001B is not allowed in YAML"),
@@ -150,10 +166,10 @@ BAD = {
     "not UTF-8, at once after a mark": (b"\xef\xbb\xbf\xff", "1:1: not UTF-8 text"),
     "line ends of Mac OS 9": ("a: 1\rb: \0", "2:4: character U+0000 is not allowed in YAML"),
     "UTF-16": ("a: 1".encode("utf-16"), "1:1: not UTF-8 text"),
-    "deep lists": ("[" * 100_000, "1:100: nested deeper than 100 levels"),
+    "deep lists": ("[" * 100_000, "1:101: nested deeper than 100 levels"),
     "deep mappings": ("{a: " * 5_000, "nested deeper than 100 levels"),
     "deep blocks": ("- " * 100_000, "nested deeper than 100 levels"),
-    "deep keys": ("? " * 100_000, "nested deeper than 100 levels"),
+    "deep keys": ("? " * 100_000, "1:3: a key must be text"),
 }
 
 
@@ -188,10 +204,15 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_without_libyaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Loader(Limited, yaml.SafeLoader):
-        pass
-
-    monkeypatch.setattr(yamlfile, "Loader", Loader)
+    monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    loader = runpy.run_path(str(yaml_loader.__file__))["Loader"]
+    assert issubclass(loader, yaml.SafeLoader)
+    monkeypatch.setattr(yamlfile, "Loader", loader)
+    assert read(tmp_path, "{a: [1e-3, true, 2024-01-02], b: &b {c: ~}, d: {<<: *b}}").data == {
+        "a": [0.001, True, date(2024, 1, 2)],
+        "b": {"c": None},
+        "d": {"c": None},
+    }
     assert at(read(tmp_path, "a:\n  - b: ü\n").position(("a", 0, "b"))) == (2, 8)
     with pytest.raises(CaseError, match="nested deeper than 100 levels"):
         read(tmp_path, "[" * 1000)
@@ -233,6 +254,28 @@ def test_round_trip(directory: Path, data: Any, flow: bool | None) -> None:
         position = document.position(path)
         if isinstance(value, int) and not isinstance(value, bool) and not set("\u2028\u2029") & set(text):
             assert lines[position.line - 1][position.column - 1 :].startswith(str(value))
+
+
+@given(tree=TREES, flow=st.sampled_from([True, False, None]))
+def test_places_are_those_of_pyyaml_s_own_nodes(directory: Path, tree: Any, flow: bool | None) -> None:
+    """Its composer makes a tree of nodes first; parts that are written once and named again are the same node."""
+    data = {"first": tree, "again": [tree, {"inner": tree}], "last": [0, {}]}
+    text = yaml.safe_dump(data, allow_unicode=True, default_flow_style=flow)
+    document = read(directory, text)
+    assert document.data == data
+    root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    for path in paths(data):
+        key_node, node = None, root
+        for step in path:
+            if isinstance(node, yaml.MappingNode):
+                keys = yaml.SafeLoader("").construct_object
+                key_node, node = next(pair for pair in node.value if keys(pair[0]) == step)
+            else:
+                key_node, node = None, node.value[step]
+        marks = [node.start_mark, *([] if key_node is None else [key_node.start_mark])]
+        assert at(document.position(path)) == (marks[0].line + 1, marks[0].column + 1)
+        assert document.place(path, key=True) == document.position(path, key=True)
+        assert at(document.position(path, key=True)) == (marks[-1].line + 1, marks[-1].column + 1)
 
 
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=60), st.text("[]{}:-,&*!<>|\"'# \n\tab1?%@=~.", max_size=60)))

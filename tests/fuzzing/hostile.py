@@ -16,6 +16,24 @@ CASE = (
 )
 
 
+SMALLEST = "- {id: c%d, instruction: i, source: a, metrics: {emd: 1}}\n"
+FIVE = "{emd: 1, region_emd: 1, dinov3_structure_similarity: 1, sam_clip_cls_sim: 1, sam_dino_cls_sim: 1}"
+FIVE_CHECKS = f"- {{id: c%d, instruction: i, source: a, coords: [[1, 2, 3, 4]], metrics: {FIVE}}}\n"
+EVERYTHING = """- id: case_%d
+  instruction: "Change the colour of the scarf to red, and leave everything else of the picture as it is."
+  task: color_alter
+  tags: [people, clothes, outdoor]
+  source: images/source.png
+  edited: "edited/image.png"
+  coords: [[10, 20, 110, 220], [30, 40, 130, 240]]
+  metrics:
+    emd: {threshold: 5.0, scope: unedit_area}
+    region_emd: 3.5
+    dinov3_structure_similarity: {threshold: 0.9}
+    sam_dino_cls_sim: {threshold: 0.8, pairs: [{source: [1, 2, 30, 40], edited: [1, 2, 30, 40]}]}
+"""
+
+
 def repeated(text: str, size: int) -> str:
     return text * (size // len(text))
 
@@ -27,7 +45,14 @@ def numbered(pattern: str, size: int) -> str:
 
 def case_files(size: int) -> Iterator[tuple[str, str]]:
     """Case files: names and contents."""
-    yield "good cases", "cases:\n" + numbered(CASE.replace("%s", "c%d"), min(size, 2_500_000))  # 20,000 cases
+    # Just within the limits of a file, then beyond them.
+    yield "good cases", "cases:\n" + numbered(CASE.replace("%s", "c%d"), min(size, 2_300_000))
+    yield "good cases of five checks", "cases:\n" + numbered(FIVE_CHECKS, min(size, 2_900_000))
+    yield "good cases with everything", "cases:\n" + numbered(EVERYTHING, min(size, 8_400_000))
+    for name, case in {"smallest": SMALLEST, "five checks": FIVE_CHECKS, "everything": EVERYTHING}.items():
+        yield f"cases, {name}", "cases:\n" + numbered(case, size)
+    defaults = f"defaults: {{instruction: i, source: a, coords: [[1, 2, 3, 4]], metrics: {FIVE}}}"
+    yield "cases of the defaults", f"{defaults}\ncases:\n" + numbered("- {id: c%d}\n", size)
     yield "one scalar", "a: " + "x" * size
     yield "one id", "cases: [{id: " + "x" * size + "}]"
     yield (
@@ -107,9 +132,11 @@ def peak_megabytes() -> int:
 def main(folder: Path, size: int) -> None:
     from pytest_editeval.cases import load_cases
     from pytest_editeval.config import load_profile
+    from pytest_editeval.confinement import Confinement
     from pytest_editeval.errors import EditEvalError
 
     found = {}
+    confinement = Confinement(folder)  # as pytest has one
     (folder / "b.yaml").write_text("a: b\n", "utf-8")
     for reader, files, suffix in ((load_cases, case_files, ".edit.yaml"), (load_profile, configurations, ".yaml")):
         for name, content in files(size):
@@ -117,7 +144,7 @@ def main(folder: Path, size: int) -> None:
             path.write_text(content, "utf-8")
             before = time.process_time()
             try:
-                reader(path)
+                reader(path, confinement)
                 result = "read"
             except EditEvalError as error:
                 result = str(error)
