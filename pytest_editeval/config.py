@@ -15,12 +15,14 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from pytest_editeval.config_data import BASE, Source, Value
+from pytest_editeval.config_files import read_source
 from pytest_editeval.confinement import Confinement
 from pytest_editeval.device import ALLOWED, check_device
 from pytest_editeval.errors import ConfigError, EditEvalError, Position, known_names, unknown
 from pytest_editeval.gate_rules import Gate, read_gates
 from pytest_editeval.hidden import hide
-from pytest_editeval.references import BASE, Resolver, Source, Value, read_source
+from pytest_editeval.references import Resolver
 from pytest_editeval.registry import (
     PATCH_MASK_THRESHOLD,
     PIPES,

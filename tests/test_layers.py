@@ -17,6 +17,8 @@ LAYERS = [
         "check_rows",
         "checks",
         "config",
+        "config_data",
+        "config_files",
         "confinement",
         "device",
         "pixel_limit",
