@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pytest_editeval.arguments import NodeIdArguments
     from pytest_editeval.candidates import Candidate, Edit, EditFinder
     from pytest_editeval.checks import EditCase
-    from pytest_editeval.config import Profile
     from pytest_editeval.confinement import Confinement
     from pytest_editeval.gate_run import GateRun
     from pytest_editeval.making import EditMaker
+    from pytest_editeval.profiles import Profile
     from pytest_editeval.scoring.cluster.actors import Cluster
     from pytest_editeval.scoring.cluster.options import RayOptions
     from pytest_editeval.scoring.engine import EditEval

@@ -19,6 +19,7 @@ LAYERS = [
         "config",
         "config_data",
         "config_files",
+        "config_schema",
         "confinement",
         "device",
         "pixel_limit",
@@ -28,7 +29,7 @@ LAYERS = [
         "needs",
     }
     | {"candidates", "controls", "derived", "evidence", "suites", "threshold_edits", "whole_file", "yaml_edits"}
-    | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_journal"}
+    | {"frames", "profiles", "references", "regions", "registry", "results_columns", "results_file", "results_journal"}
     | {"json_text", "lock_file", "regular_file", "results_reader", "validation", "yaml_loader", "yamlfile"},
     {"vision"},
     {"scoring", "gating"},
