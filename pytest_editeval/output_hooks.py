@@ -17,7 +17,7 @@ import pytest
 
 from pytest_editeval.errors import EditEvalError, LocatedError, Position
 from pytest_editeval.hooks import EditHooks
-from pytest_editeval.run import IMAGE_MODES, EditRun
+from pytest_editeval.run import EditRun
 
 if TYPE_CHECKING:
     from pytest_editeval.gate_hooks import GateHooks
@@ -168,7 +168,5 @@ def _page_settings(run: EditRun) -> PageSettings:
     if run.report_path is not None and run.report_path.is_dir():
         raise EditEvalError(f"{option}: that is a directory")
     check_can_render(option)
-    images = run.setting("report_images")
-    if images not in IMAGE_MODES:
-        raise EditEvalError(f"unknown editeval_report_images {images!r}; allowed: {', '.join(IMAGE_MODES)}")
+    images = run.choice("report_images")
     return PageSettings("link" if images == "link" else "embed", parse_side(run.setting("report_size") or ""))

@@ -36,6 +36,7 @@ LAYERS = [
     {
         "plugin",
         "run",
+        "run_settings",
         "hooks",
         "hook_guards",
         "explanations",
@@ -58,6 +59,7 @@ PLUGIN_MAY_IMPORT = {
     "pytest",
     "pytest_editeval.amounts",
     "pytest_editeval.run",
+    "pytest_editeval.run_settings",
     "pytest_editeval.hook_guards",
     "pytest_editeval.hooks",
     "pytest_editeval.progress",
@@ -128,7 +130,19 @@ def test_nothing_but_vision_imports_vision_at_the_top(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["plugin", "run", "amounts", "hook_guards", "hooks", "progress", "terminal", "device", "errors", "statuses"],
+    [
+        "plugin",
+        "run",
+        "run_settings",
+        "amounts",
+        "hook_guards",
+        "hooks",
+        "progress",
+        "terminal",
+        "device",
+        "errors",
+        "statuses",
+    ],
 )
 def test_what_every_pytest_run_loads_is_light(name: str) -> None:
     import sys
