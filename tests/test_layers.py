@@ -37,6 +37,7 @@ LAYERS = [
         "plugin",
         "run",
         "run_settings",
+        "books",
         "hooks",
         "hook_guards",
         "explanations",
@@ -58,6 +59,7 @@ HEAVY = {"torch", "torchvision", "transformers", "segment_anything"}
 PLUGIN_MAY_IMPORT = {
     "pytest",
     "pytest_editeval.amounts",
+    "pytest_editeval.books",
     "pytest_editeval.run",
     "pytest_editeval.run_settings",
     "pytest_editeval.hook_guards",
@@ -135,6 +137,7 @@ def test_nothing_but_vision_imports_vision_at_the_top(path: Path) -> None:
         "run",
         "run_settings",
         "amounts",
+        "books",
         "hook_guards",
         "hooks",
         "progress",
