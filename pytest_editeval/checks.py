@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_editeval.config import MetricSettings, Profile
 from pytest_editeval.errors import CaseError, ConfigError, Position
 from pytest_editeval.gate_rules import Gate
 from pytest_editeval.locations import Location
+from pytest_editeval.profiles import MetricSettings, Profile
 from pytest_editeval.registry import Box, Color, Scope, metrics
 
 Expect = Literal["pass", "fail"]

@@ -8,102 +8,25 @@ is never changed. Empty text, as an empty default gives it (``${env:NAME:}``), m
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Any, cast
 
-from pydantic import BeforeValidator, Field, ValidationError
-
+from pytest_editeval.config_data import BASE, Source, Value
+from pytest_editeval.config_files import read_source
+from pytest_editeval.config_schema import MetricEntry, PipeBlock, RuntimeParameters, SamBlock, checked
 from pytest_editeval.confinement import Confinement
 from pytest_editeval.device import ALLOWED, check_device
 from pytest_editeval.errors import ConfigError, EditEvalError, Position, known_names, unknown
 from pytest_editeval.gate_rules import Gate, read_gates
 from pytest_editeval.hidden import hide
-from pytest_editeval.references import BASE, Resolver, Source, Value, read_source
-from pytest_editeval.registry import (
-    PATCH_MASK_THRESHOLD,
-    PIPES,
-    WHITE,
-    Color,
-    MetricSpec,
-    Scope,
-    get_metric,
-    metrics,
-    unknown_metric,
-)
-from pytest_editeval.validation import ColorField, PatchThreshold, Problem, Settings, dotted, no_boolean, problems
+from pytest_editeval.profiles import EMBEDDED, MetricSettings, PipeSettings, Profile, SamSettings, embedded_profile
+from pytest_editeval.references import Resolver
+from pytest_editeval.registry import PIPES, MetricSpec, get_metric, metrics, unknown_metric
 from pytest_editeval.yamlfile import DataPath, no_garbage_collection
 
-EMBEDDED = "embedded"
-EMBEDDED_PATH = Path(__file__).parent / "embedded"
 IGNORED_KEYS = ("name", "support_task", "parser_grounder_config")
 KEYS = (BASE, "metric_configs", "profile", "gates", *IGNORED_KEYS)
-
-Dtype = Literal["float32", "bfloat16", "float16"]
-ModelType = Literal["vit_b", "vit_l", "vit_h"]
-
-
-@dataclass(frozen=True)
-class SamSettings:
-    """The segmenter: its checkpoint, and `model_type` where a segment-anything file needs one."""
-
-    model_path: str = field(repr=False)  # an environment variable may have given it
-    model_type: ModelType | None = None
-    device: str | None = None
-    dtype: Dtype = "float32"
-
-
-@dataclass(frozen=True)
-class PipeSettings:
-    """What a pipe is built from. Equal settings share one loaded model.
-
-    `model_path` is `None` for the pipe's own default, `device` for the run's.
-    """
-
-    pipe_name: str
-    model_path: str | None = field(default=None, repr=False)
-    device: str | None = None
-    fit: Literal["crop", "squash"] = "crop"
-    input_size: int | None = None
-    dtype: Dtype = "float32"
-    sam: SamSettings | None = None
-
-
-@dataclass(frozen=True)
-class MetricSettings:
-    """How a metric is computed where a check does not say otherwise. `position` is its entry in the file."""
-
-    metric: str
-    pipe: PipeSettings
-    scope: Scope | None
-    patch_mask_threshold: float = PATCH_MASK_THRESHOLD
-    bg_color: Color = WHITE
-    position: Position | None = None
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A named set of checkpoints and metric settings, and the gates over a whole run."""
-
-    name: str
-    path: Path | None
-    metrics: Mapping[str, MetricSettings]
-    notices: tuple[str, ...] = ()
-    gates: tuple[Gate, ...] = ()
-    embedded: bool = False
-    position: Position = field(default=Position(EMBEDDED_PATH, 1, 1))
-
-    def settings(self, metric: str) -> MetricSettings:
-        """The settings of a metric; a `ConfigError` names what the profile does configure."""
-        if metric in self.metrics:
-            return self.metrics[metric]
-        spec = get_metric(metric)
-        if spec.settings_of is not None and spec.settings_of in self.metrics:
-            other = self.metrics[spec.settings_of]
-            return replace(other, metric=metric, scope=spec.scope)
-        hint = f"it configures: {', '.join(sorted(self.metrics))}"
-        raise ConfigError(self.position, f"profile {self.name!r} does not configure metric {metric!r}", hint)
 
 
 def load_profile(path: Path | None, confinement: Confinement | None = None) -> Profile:
@@ -112,58 +35,9 @@ def load_profile(path: Path | None, confinement: Confinement | None = None) -> P
     `None` is the embedded profile, whose checkpoints come with the package.
     """
     if path is None:
-        return _embedded()
+        return embedded_profile()
     with no_garbage_collection():
         return _Reader(read_source(path, confinement)).profile(path)
-
-
-def _embedded() -> Profile:
-    sam = SamSettings(str(EMBEDDED_PATH / "sam" / "sam.pth"))
-    paths = {"clip-pipe": str(EMBEDDED_PATH / "clip"), "dino-v3-pipe": str(EMBEDDED_PATH / "dinov3")}
-    settings = {
-        name: MetricSettings(name, PipeSettings(spec.pipe_name, paths.get(spec.pipe_name), sam=sam), spec.scope)
-        for name, spec in metrics().items()
-    }
-    return Profile(EMBEDDED, None, settings, embedded=True)
-
-
-def _empty_is_unset(value: object) -> object:
-    return None if value == "" else value
-
-
-Text = Annotated[str | None, BeforeValidator(_empty_is_unset)]
-Size = Annotated[int, Field(ge=1), BeforeValidator(no_boolean)]
-OneModelType = Annotated[ModelType | None, BeforeValidator(_empty_is_unset)]
-
-
-class _Sam(Settings):
-    model_path: Text = None
-    model_type: OneModelType = None
-    device: Text = None
-    dtype: Dtype = "float32"
-    model_cfg: Any = None
-
-
-class _Pipe(Settings):
-    model_path: Text = None
-    device: Text = None
-    fit: Literal["crop", "squash"] = "crop"
-    input_size: Size | None = None
-    dtype: Dtype = "float32"
-    sam: _Sam | None = None
-
-
-class _Parameters(Settings):
-    patch_mask_threshold: PatchThreshold = PATCH_MASK_THRESHOLD
-    bg_color: ColorField = WHITE
-
-
-class _Metric(Settings):
-    pipe_name: str | None = None
-    default_config: dict[Any, Any] | None = None
-    init_config: dict[Any, Any] | None = None
-    scope: Scope | None = None
-    runtime_params: dict[Any, Any] | None = None
 
 
 class _Reader:
@@ -184,7 +58,7 @@ class _Reader:
                 self.notice(position, f"{key!r} is ignored")
         configs, name, gates = self.top("metric_configs"), self.top("profile"), self.top("gates")
         if configs is None and name is not None and name.data == EMBEDDED:
-            return replace(_embedded(), path=path, gates=_gates(gates) if gates else (), notices=tuple(self.notices))
+            return replace(embedded_profile(), path=path, gates=_gates(gates), notices=tuple(self.notices))
         if configs is None or not isinstance(configs.data, dict) or not configs.data:
             found = "is missing" if configs is None else "must be a mapping with a metric at least"
             position = configs.key if configs else self.document.position()
@@ -200,7 +74,7 @@ class _Reader:
             name=name.data if name else path.stem,
             path=path,
             metrics={metric: self.metric(metric, value) for metric, value in configs.data.items()},
-            gates=_gates(gates) if gates else (),
+            gates=_gates(gates),
             notices=tuple(self.notices),
             position=configs.key,
         )
@@ -216,7 +90,7 @@ class _Reader:
             raise ConfigError(value.key, unknown_metric(name), known_names(metrics()))
         spec = get_metric(cast(str, name))
         where = f" of metric {spec.name!r}"
-        entry = _checked(_Metric, value, where) if value.data is not None else _Metric()
+        entry = checked(MetricEntry, value, where) if value.data is not None else MetricEntry()
         blocks = value.data or {}
         if entry.pipe_name not in (None, spec.pipe_name):
             message = f"metric {spec.name!r} is not computed by {blocks['pipe_name'].public()!r}"
@@ -233,21 +107,21 @@ class _Reader:
             position=value.key,
         )
 
-    def parameters(self, spec: MetricSpec, value: Value | None, where: str) -> _Parameters:
+    def parameters(self, spec: MetricSpec, value: Value | None, where: str) -> RuntimeParameters:
         if value is None or not value.data:
-            return _Parameters()
+            return RuntimeParameters()
         used = dict(value.data)
-        for name in _Parameters.model_fields.keys() - set(spec.parameters):
+        for name in RuntimeParameters.model_fields.keys() - set(spec.parameters):
             if name in used:
                 self.notice(used.pop(name).key, f"metric {spec.name!r} does not read {name!r}; ignored")
-        return _checked(_Parameters, Value(used, value.position, value.key), where)
+        return checked(RuntimeParameters, Value(used, value.position, value.key), where)
 
     def pipe(self, spec: MetricSpec, value: Value, where: str) -> PipeSettings:
         blocks = value.data or {}
         merged: dict[Any, Value] = {}
         for block in (blocks.get("default_config"), blocks.get("init_config")):
             merged |= (block.data or {}) if block else {}
-        pipe = _checked(_Pipe, Value(merged, value.position, value.key), where)
+        pipe = checked(PipeBlock, Value(merged, value.position, value.key), where)
         if pipe.model_path is None and (known := PIPES.get(spec.pipe_name)) and known.needs_model_path:
             message = f"metric {spec.name!r} needs a 'model_path' in its default_config or init_config"
             raise ConfigError(value.key, message, f"{spec.pipe_name!r} has no checkpoint of its own")
@@ -268,7 +142,7 @@ class _Reader:
             sam=sam,
         )
 
-    def sam(self, sam: _Sam, value: Value) -> SamSettings | None:
+    def sam(self, sam: SamBlock, value: Value) -> SamSettings | None:
         if "model_cfg" in value.data:
             self.notice(value.data["model_cfg"].key, "'model_cfg' is ignored")
         path = _model_path(value.data.get("model_path"))
@@ -276,7 +150,10 @@ class _Reader:
         return SamSettings(path, sam.model_type, device, sam.dtype) if path else None
 
 
-def _gates(value: Value) -> tuple[Gate, ...]:
+def _gates(value: Value | None) -> tuple[Gate, ...]:
+    if value is None:
+        return ()
+
     def place(path: DataPath, key: bool) -> Position:
         part, found = value.at(path)
         return part.key if key or not found else part.position
@@ -289,35 +166,6 @@ def _gates(value: Value) -> tuple[Gate, ...]:
     if errors:
         raise errors[0]
     return gates
-
-
-_Model = TypeVar("_Model", bound=Settings)
-
-
-def _checked(model: type[_Model], value: Value, where: str) -> _Model:
-    """`value` as a model; the first mistake in it is a `ConfigError` at its own place, in whatever file that is."""
-    try:
-        return model.model_validate(value.plain())
-    except ValidationError as error:
-        known = {(): model.model_fields, ("sam",): _Sam.model_fields}
-        problem = next(problems(error, value.plain(), where, lambda path: ("key", known.get(path, ()))))
-    part, found = value.at(problem.path)
-    if shown := [inner.shown for inner in part.parts() if inner.shown is not None]:
-        problem = _without_values(model, value, problem, where, shown)
-    position = part.key if problem.on_key or not found else part.position
-    raise ConfigError(position, problem.message, problem.hint)
-
-
-def _without_values(model: type[Settings], value: Value, problem: Problem, where: str, shown: Sequence[str]) -> Problem:
-    """The problem as it is with ``${env:NAME}`` for the values of environment variables, which may be secrets."""
-    data = value.public()
-    try:
-        model.model_validate(data)
-    except ValidationError as error:
-        for other in problems(error, data, where, lambda _: ("key", ())):
-            if other.path == problem.path:
-                return other
-    return Problem(problem.path, problem.on_key, f"{dotted(problem.path)}{where} cannot be {', '.join(shown)}", None)
 
 
 def _model_path(value: Value | None) -> str | None:

@@ -50,14 +50,14 @@ class GateHooks:
         """Refuse a baseline of other checkpoints before the first check, and judge after the last."""
         if self.run.is_worker or self.checks.is_dry_run():
             return (yield)
-        if self.checks.has_checks or self.run.config.getoption("dist", "no") != "no":
+        if self.checks.books.has_checks or self.run.config.getoption("dist", "no") != "no":
             try:
                 self.run.gating.check_models()
             except EditEvalError as error:
                 raise pytest.UsageError(f"editeval: {error}") from None
         result = yield
         self._ended = True
-        if self.checks.has_checks:
+        if self.checks.books.has_checks:
             self._judge(session)
         return result
 
@@ -68,11 +68,11 @@ class GateHooks:
             return
         from pytest_editeval.gating.evaluate import judge_gates
 
-        results = self.checks.in_order()
+        results = self.checks.books.in_order()
         reference = gating.accepted(results)
         gates, self._left_out = gating.judged_gates(results)
         try:
-            self.results = judge_gates(gates, results, self.run.profile.name, reference, self.checks.not_run())
+            self.results = judge_gates(gates, results, self.run.profile.name, reference, self.checks.books.not_run())
         except EditEvalError as error:  # a gate that has no threshold for this profile
             self.error = error
             session.testsfailed += 1
@@ -125,13 +125,13 @@ class GateHooks:
             found = (data, deselected, gating.narrowed)
             self.run.config.workeroutput["editeval_gates"] = found  # type: ignore[attr-defined]
             return
-        if self.checks.is_dry_run() or not self.checks.has_checks:
+        if self.checks.is_dry_run() or not self.checks.books.has_checks:
             return
         gate_failures = self._failed + (self.error is not None)
         only_gates = session.exitstatus == pytest.ExitCode.TESTS_FAILED and session.testsfailed == gate_failures
         if session.exitstatus != pytest.ExitCode.OK and not only_gates:
             return
-        if not self.checks.anything_scored():
+        if not self.checks.books.anything_scored():
             session.exitstatus = NOTHING_SCORED
         elif gate_failures:
             session.exitstatus = GATE_FAILED
@@ -142,7 +142,7 @@ class GateHooks:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The section "gates", or why there is none."""
-        if self.run.is_worker or self.checks.is_dry_run() or not self.checks.has_checks:
+        if self.run.is_worker or self.checks.is_dry_run() or not self.checks.books.has_checks:
             return
         with self.checks.making("gates"):
             self._write(terminalreporter)
@@ -166,7 +166,7 @@ class GateHooks:
             write(f"gates whose checks were all deselected: {', '.join(self._left_out)}", yellow=True)
         if why := self.why_not():
             write(f"{NOT_JUDGED}: {why}", yellow=True)
-        if not self.checks.anything_scored():
+        if not self.checks.books.anything_scored():
             write("nothing was scored: no check has a score, so this run says nothing", red=True)
 
     def _write_gates(self, reporter: Any, screen: Screen) -> None:

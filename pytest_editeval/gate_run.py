@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.errors import EditEvalError
-from pytest_editeval.run import GATE_MODES
 
 if TYPE_CHECKING:
     from pytest_editeval.gate_rules import Gate
@@ -28,9 +27,7 @@ class GateRun:
 
     def __init__(self, run: EditRun) -> None:
         self.run = run
-        self.mode = run.setting("gates") or "auto"
-        if self.mode not in GATE_MODES:
-            raise EditEvalError(f"unknown editeval_gates {self.mode!r}; allowed: {', '.join(GATE_MODES)}")
+        self.mode = run.choice("gates")
         self.allow_mismatch = bool(run.config.getoption("editeval_allow_mismatch"))
         self.of_files: dict[str, tuple[Gate, ...]] = {}
         self.deselected: list[CheckItem] = []

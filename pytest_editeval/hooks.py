@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_editeval.books import Books
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.failure_display import FailureDisplay
 from pytest_editeval.run import EditRun
 from pytest_editeval.statuses import INCOMPLETE, SCORES_COMPUTED
 
 if TYPE_CHECKING:
-    from pytest_editeval.reckoning import Reckoning, Report
-    from pytest_editeval.results import CheckResult
     from pytest_editeval.results_journal import Journal
 
 DRY_RUNS = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test", "cacheshow")
@@ -35,6 +34,7 @@ class EditHooks:
     def __init__(self, run: EditRun) -> None:
         self.run = run
         self.display = FailureDisplay(run)
+        self.books = Books()
         self.counts: Counter[str] = Counter()
         self.notices: dict[str, None] = {}
         self.mistakes = 0
@@ -44,10 +44,6 @@ class EditHooks:
         self.journal: Journal | None = None
         self._session: pytest.Session | None = None
         self._broke = False
-        self._results: dict[str, CheckResult] = {}
-        self._reports: list[Report] = []
-        self._checks: dict[str, None] = {}  # in the order of collection
-        self._reckoning: Reckoning | None = None  # while nothing was reported since
         self._other_errors = 0
         self._lock_checked = False
 
@@ -107,13 +103,13 @@ class EditHooks:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         """The controller, which collects nothing itself, learns which checks there are, and prints the header."""
-        first = not self._checks
+        first = not self.books.has_checks
         self._note_checks(ids)
         if not self._lock_checked and not self.is_dry_run():
             self._lock_checked = True
             self.run.check_lock()  # before xdist gives out the first test; which fixtures they take is not known here
         reporter = self.run.config.pluginmanager.get_plugin("terminalreporter")
-        if first and self._checks and reporter is not None and self.run.config.get_verbosity() >= 0:
+        if first and self.books.has_checks and reporter is not None and self.run.config.get_verbosity() >= 0:
             for line in self._header():
                 reporter.write_line(line)
 
@@ -145,10 +141,9 @@ class EditHooks:
         self._broke = True
 
     def _note_checks(self, nodeids: Sequence[str]) -> None:
-        self._reckoning = None
-        self._checks.update(dict.fromkeys(nodeid for nodeid in nodeids if self.run.is_edit_node(nodeid)))
+        selected = self.books.select(nodeid for nodeid in nodeids if self.run.is_edit_node(nodeid))
         if self.journal is not None:
-            self.journal.select(len(self._checks))
+            self.journal.select(selected)
 
     def pytest_report_collectionfinish(self, items: Sequence[pytest.Item]) -> list[str]:
         """The header lines: which profile and device are in use."""
@@ -200,16 +195,17 @@ class EditHooks:
         """Gather (not in a worker: its reports are gathered by the controller)."""
         if self.run.is_worker:
             return
-        self._reckoning = None
-        if self.run.is_edit_node(report.nodeid):
+        in_edit_file = self.run.is_edit_node(report.nodeid)
+        if in_edit_file:
             self.display.repair_id(report)
         data = report.__dict__.pop("editeval_result", None)  # pytest keeps every report to the end of the run
-        self._note_report(report, data["outcome"] if data is not None else None)
+        if in_edit_file and not hasattr(report, "editeval_gate"):
+            self.books.note_report(report, data["outcome"] if data is not None else None)
         if data is not None and report.outcome in FINAL:
             from pytest_editeval.results import CheckResult
 
             result = CheckResult.from_data(data)
-            self._results[result.node_id] = result
+            self.books.add(result)
             if self.journal is not None:
                 self.journal.add(result)
             self.counts.update(getattr(report, "editeval_counts", {}))
@@ -217,17 +213,6 @@ class EditHooks:
                 self.display.show(report, result)
         elif getattr(report, "editeval_explained", False):
             self.display.explain(report, str(report.longrepr))
-
-    def _note_report(self, report: pytest.TestReport, outcome: str | None) -> None:
-        if hasattr(report, "editeval_gate") or not self.run.is_edit_node(report.nodeid):
-            return
-        from pytest_editeval.reckoning import Report
-        from pytest_editeval.results import Outcome
-
-        row = Outcome(outcome) if outcome is not None else None
-        found = Report(report.nodeid, report.when, report.outcome, hasattr(report, "wasxfail"), row)
-        if found.ending is not None:
-            self._reports.append(found)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -247,16 +232,16 @@ class EditHooks:
             from pytest_editeval.results_file import write_results
 
             with self.making(f"--editeval-results {self.run.results_path}"):
-                write_results(self.run.results_path, self.in_order())
+                write_results(self.run.results_path, self.books.in_order())
                 self.results_written = True
             if self.journal is not None:
-                self.journal.close(ended=self.results_written and not self.reckoning().not_run)
-        if self._results:
+                self.journal.close(ended=self.results_written and not self.books.reckoning().not_run)
+        if self.books.anything_ran:
             from pytest_editeval.reports.junit import suite_properties
 
             with self.making("properties in JUnit"):
                 for plugin in self.display.junit_plugins():
-                    for name, value in suite_properties(self.in_order()).items():
+                    for name, value in suite_properties(self.books.in_order()).items():
                         plugin.add_global_property(name, value)
         self._close_books(session)
 
@@ -264,47 +249,16 @@ class EditHooks:
         """A run that pytest calls a success is one only if every selected check ended well, once, and has its row."""
         if session.exitstatus != pytest.ExitCode.OK or self.is_dry_run():
             return
-        if self._broke and self._checks:
+        if self._broke and self.books.has_checks:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-        elif self._checks and (self.crashed or not self.reckoning().may_be_green):
+        elif self.books.has_checks and (self.crashed or not self.books.reckoning().may_be_green):
             session.exitstatus = INCOMPLETE
         elif self.faults:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR  # of those that came while it was not known
 
-    def reckoning(self) -> Reckoning:
-        """How many of the selected checks have ended how."""
-        if self._reckoning is None:
-            from pytest_editeval.reckoning import reckon
-
-            self._reckoning = reckon(self._checks, self._reports, self._results)
-        return self._reckoning
-
-    def in_order(self) -> list[CheckResult]:
-        """The results as the checks were collected, whatever order xdist's workers finished in."""
-        order = {nodeid: index for index, nodeid in enumerate(self._checks)}
-        return sorted(self._results.values(), key=lambda result: order.get(result.node_id, len(order)))
-
     def is_dry_run(self) -> bool:
         """Whether pytest was asked for something else than to run tests."""
         return any(self.run.config.getoption(name, None) for name in DRY_RUNS)
-
-    @property
-    def has_checks(self) -> bool:
-        """Whether checks of edit cases were selected."""
-        return bool(self._checks)
-
-    @property
-    def anything_ran(self) -> bool:
-        """Whether a check has ended."""
-        return bool(self._results)
-
-    def anything_scored(self) -> bool:
-        """Whether a check that is no control has a score."""
-        return any(result.control is None and result.has_score for result in self._results.values())
-
-    def not_run(self) -> list[str]:
-        """The selected checks that have no result: they were skipped, or not run."""
-        return [nodeid for nodeid in self._checks if nodeid not in self._results]
 
 
 def _use_models(items: Sequence[pytest.Item]) -> bool:

@@ -17,7 +17,7 @@ import pytest
 
 from pytest_editeval.errors import EditEvalError, LocatedError, Position
 from pytest_editeval.hooks import EditHooks
-from pytest_editeval.run import IMAGE_MODES, EditRun
+from pytest_editeval.run import EditRun
 
 if TYPE_CHECKING:
     from pytest_editeval.gate_hooks import GateHooks
@@ -68,12 +68,12 @@ class OutputHooks:
         """Write the page and the Markdown file, and add to the summary of the step."""
         if self.run.is_worker or self.checks.is_dry_run():
             return
-        results, gates = self.checks.in_order(), self._gates.results if self._gates else ()
+        results, gates = self.checks.books.in_order(), self._gates.results if self._gates else ()
         notes = self._notes()
         if (path := self.run.report_path) is not None:
             self._write("report", path, partial(self._write_page, path, results, gates, notes))
         step_summary = os.environ.get(STEP_SUMMARY) if self.run.annotates else None
-        if not self.checks.has_checks and not self._mistakes:
+        if not self.checks.books.has_checks and not self._mistakes:
             step_summary = None
         if self.run.markdown_path is None and not step_summary:
             return
@@ -98,7 +98,7 @@ class OutputHooks:
         files = {"report": self.run.report_path, "results": self.run.results_path}
         return RunNotes(
             mistakes=self._all_mistakes(),
-            not_run=self.checks.not_run(),
+            not_run=self.checks.books.not_run(),
             gates_not_judged=self._gates.why_not() if self._gates else None,
             others=self._others,
             files={what: str(path) for what, path in files.items() if path is not None},
@@ -153,7 +153,7 @@ class OutputHooks:
         from pytest_editeval.reports.standing import standing
 
         notes = self._notes()
-        checks = standing(self.checks.in_order(), soft_fail=notes.soft_fail, runxfail=notes.runxfail)
+        checks = standing(self.checks.books.in_order(), soft_fail=notes.soft_fail, runxfail=notes.runxfail)
         gates = self._gates.results if self._gates else ()
         for line in annotation_lines(checks, gates, notes.mistakes, os.environ.get("GITHUB_WORKSPACE")):
             terminalreporter.write_line(line)
@@ -168,7 +168,5 @@ def _page_settings(run: EditRun) -> PageSettings:
     if run.report_path is not None and run.report_path.is_dir():
         raise EditEvalError(f"{option}: that is a directory")
     check_can_render(option)
-    images = run.setting("report_images")
-    if images not in IMAGE_MODES:
-        raise EditEvalError(f"unknown editeval_report_images {images!r}; allowed: {', '.join(IMAGE_MODES)}")
+    images = run.choice("report_images")
     return PageSettings("link" if images == "link" else "embed", parse_side(run.setting("report_size") or ""))

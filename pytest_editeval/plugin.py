@@ -16,19 +16,8 @@ import pytest
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.hook_guards import HookGuards
 from pytest_editeval.hooks import EditHooks
-from pytest_editeval.run import (
-    ANNOTATION_MODES,
-    CACHE_MODES,
-    DEFAULT_FILES,
-    DIST_GIVEN,
-    GATE_MODES,
-    IMAGE_MODES,
-    KEEP_EDIT_FILES,
-    ON_OFF,
-    RUN,
-    SOFT_FAILURES,
-    EditRun,
-)
+from pytest_editeval.run import RUN, EditRun
+from pytest_editeval.run_settings import CHOICES, DIST_GIVEN, KEEP_EDIT_FILES
 from pytest_editeval.terminal import TerminalHooks
 
 if TYPE_CHECKING:
@@ -36,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_editeval.scoring.engine import EditEval
     from pytest_editeval.vision.pipes import Pipe
     from pytest_editeval.vision.segmenter import SAMSegmenter
+
+DEFAULT_FILES = ["*.edit.yaml", "*.edit.yml"]
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -61,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--editeval-report-images",
-        choices=IMAGE_MODES,
+        choices=CHOICES["report_images"],
         help="images are in the page (default), or linked",
     )
     group.addoption(
@@ -69,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--editeval-soft-failures",
-        choices=SOFT_FAILURES,
+        choices=CHOICES["soft_failures"],
         help="how a check whose metric could not be computed is reported (default: xfail)",
     )
     group.addoption(
@@ -81,7 +72,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--editeval-edits", metavar="DIR", help="where edits that are made in the run are saved")
     group.addoption(
         "--editeval-gates",
-        choices=GATE_MODES,
+        choices=CHOICES["gates"],
         help="auto (default) judges gates unless -k, --lf or a node id leaves checks out",
     )
     group.addoption("--editeval-baseline", metavar="FILE", help="scores of the last release, to compare with")
@@ -95,7 +86,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--editeval-cache",
-        choices=CACHE_MODES,
+        choices=CHOICES["cache"],
         help="scores and features of earlier runs (default: readwrite)",
     )
     group.addoption(
@@ -113,7 +104,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption(
         "--editeval-root-only",
-        choices=ON_OFF,
+        choices=CHOICES["root_only"],
         help="case files may read below the root directory only (default: on)",
     )
     group.addoption("--editeval-memory", metavar="SIZE", help="images and features held in memory (default: 2GB)")
@@ -137,7 +128,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--editeval-ray-images", metavar="HOW", help="local images travel as bytes (default) or paths")
     group.addoption(
         "--editeval-annotations",
-        choices=ANNOTATION_MODES,
+        choices=CHOICES["annotations"],
         help="failures as annotations and a job summary of GitHub Actions (auto: where it runs)",
     )
     group.addoption("--editeval-markdown", metavar="FILE", help="write a summary of the run to FILE, in Markdown")

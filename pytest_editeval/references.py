@@ -1,167 +1,24 @@
-"""References in configuration files: `${namespace.key}`, `${env:NAME:default}`, and the files that `_base_` names."""
+"""References in configuration files, replaced: `${namespace.key}` and `${env:NAME:default}`."""
 
 from __future__ import annotations
 
 import datetime
 import os
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pytest_editeval.confinement import Confinement
-from pytest_editeval.errors import ConfigError, Position, display_path, known_names, quoted, unknown
-from pytest_editeval.hidden import hide
-from pytest_editeval.yamlfile import DataPath, Document, read_yaml
+from pytest_editeval.config_data import BASE, Source, Value
+from pytest_editeval.errors import ConfigError, Position, known_names, quoted, unknown
+from pytest_editeval.yamlfile import DataPath
 
-BASE = "_base_"
 MAX_DEPTH = 60  # of mappings, lists and references in each other
 MAX_VALUES = 100_000
 MAX_TEXT = 100_000
-MAX_BYTES = 2_000_000  # of a configuration file and all files that `_base_` names in it
-MAX_FILES = 100
 MAX_SCANNED = 20_000_000
 
 _BRACES = re.compile(r"\$\{|\}")
-
-
-@dataclass(frozen=True)
-class Value:
-    """A part of a configuration with every reference replaced.
-
-    `data` is a scalar, or a dict, list or tuple of values. `position` is where the value is written, in whatever
-    file that is, `key` where its key is. `from_environment` marks text that begins with what an environment variable
-    gave. `shown` is what may be shown of a text with such a part in it: ``${env:NAME}`` in the place of each.
-    """
-
-    data: Any
-    position: Position
-    key: Position
-    from_environment: bool = False
-    shown: str | None = None
-    height: int = 0  # of the mappings and lists in it
-
-    def plain(self) -> Any:
-        """The data without positions."""
-        if isinstance(self.data, dict):
-            return {key: value.plain() for key, value in self.data.items()}
-        if isinstance(self.data, list | tuple):
-            return type(self.data)(value.plain() for value in self.data)
-        return self.data
-
-    def public(self) -> Any:
-        """The data as it may be shown."""
-        if isinstance(self.data, dict):
-            return {key: value.public() for key, value in self.data.items()}
-        if isinstance(self.data, list | tuple):
-            return type(self.data)(value.public() for value in self.data)
-        return self.data if self.shown is None else self.shown
-
-    def parts(self) -> Iterator[Value]:
-        """Itself, and everything in it."""
-        yield self
-        values = self.data.values() if isinstance(self.data, dict) else self.data
-        for value in values if isinstance(self.data, dict | list | tuple) else ():
-            yield from value.parts()
-
-    def at(self, path: DataPath) -> tuple[Value, bool]:
-        """The nearest existing part at `path`, and whether that is `path` itself."""
-        value = self
-        for step in path:
-            if (isinstance(value.data, dict) and step in value.data) or (
-                isinstance(value.data, list | tuple) and isinstance(step, int) and step < len(value.data)
-            ):
-                value = value.data[step]
-            else:
-                return value, False
-        return value, True
-
-
-@dataclass(eq=False)
-class Source:
-    """A configuration file, the namespaces that its `_base_` names, and the files that name it in theirs."""
-
-    document: Document
-    bases: dict[str, Source] = field(default_factory=dict)
-    users: list[Source] = field(default_factory=list)
-
-    def child(self, path: DataPath, key: str) -> tuple[Source, DataPath] | None:
-        """The place of `key` in the mapping at `path`, if there is one."""
-        if not path and key in self.bases:
-            return self.bases[key], ()
-        data = self.raw(path)
-        return (self, (*path, key)) if isinstance(data, dict) and key in data else None
-
-    def raw(self, path: DataPath) -> Any:
-        """The data at `path` as it is written."""
-        data = self.document.data
-        for step in path:
-            data = data[step]
-        return data
-
-    def scopes(self) -> list[Source]:
-        """Where a reference in this file may begin: here, then in the files that this one is a base of."""
-        found = [self]
-        for source in found:
-            found += [user for user in source.users if user not in found]
-        return found
-
-
-def read_source(path: Path, confinement: Confinement | None = None) -> Source:
-    """Read a configuration file and every file that its `_base_` names, directly or not, within the `confinement`."""
-    document = read_yaml(path, ConfigError, tuples=True, max_bytes=MAX_BYTES)
-    return _read(path.absolute(), (), {}, document, confinement)
-
-
-def _read(
-    path: Path, chain: tuple[Path, ...], known: dict[Path, Source], document: Document, confinement: Confinement | None
-) -> Source:
-    identity = path.resolve()
-    source = known[identity] = Source(document)
-    if document.data is None:
-        raise ConfigError(document.position(), "the file is empty")
-    if not isinstance(document.data, dict):
-        raise ConfigError(document.position(), "a configuration file is a mapping of names to settings")
-    bases = document.data.get(BASE)
-    if bases is not None and not isinstance(bases, dict):
-        raise ConfigError(document.position((BASE,)), f"'{BASE}' is a mapping from a namespace to a file")
-    for name in bases or ():
-        position = document.position((BASE, name))
-        value = Resolver().resolve(source, (BASE, name))
-        if not (isinstance(name, str) and isinstance(value.data, str) and value.data):
-            raise ConfigError(position, f"'{BASE}' is a mapping from a namespace to a file")
-        if value.shown is not None:
-            hide(value.data, value.shown)
-            hide(str(path.parent / value.data), value.shown)
-        base = path.parent / value.data
-        if confinement is not None and (refusal := confinement.refusal(base, path)):
-            raise ConfigError(position, f"'{BASE}': {refusal}")
-        try:
-            target, exists = base.resolve(), base.is_file()
-        except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL, a name that is too long
-            target, exists = base, False
-        if not exists:
-            shown = value.public()
-            hint = f"looked for {display_path(path.parent / shown)}"
-            raise ConfigError(position, f"no such file: {quoted(shown)}", hint)
-        if target in (*chain, identity):
-            raise ConfigError(position, f"'{BASE}' comes back to {quoted(value.public())}, which is being read")
-        if len(chain) >= MAX_DEPTH:
-            raise ConfigError(position, f"'{BASE}' leads through more than {MAX_DEPTH} files")
-        if target not in known:
-            if len(known) >= MAX_FILES:
-                raise ConfigError(position, f"'{BASE}' leads to more than {MAX_FILES} files")
-            left = MAX_BYTES - sum(other.document.bytes_read for other in known.values())
-            if base.stat().st_size > left:
-                raise ConfigError(position, f"'{BASE}' leads to files of more than {MAX_BYTES:,} bytes together")
-            found = read_yaml(base, ConfigError, tuples=True, max_bytes=left)
-            _read(base, (*chain, identity), known, found, confinement)
-        source.bases[name] = known[target]
-        known[target].users.append(source)
-    return source
-
-
 _Place = tuple[int, DataPath]
 _Trail = Mapping[_Place, str]  # the references that are being followed: where they are written, and their text
 

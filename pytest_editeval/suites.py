@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pytest_editeval.cases import CaseFileError, load_cases
 from pytest_editeval.checks import BrokenCase, BrokenCheck, EditCase, ResolvedCheck, resolve_check
-from pytest_editeval.config import Profile
 from pytest_editeval.confinement import Confinement
 from pytest_editeval.errors import CaseError, EditEvalError, display_path
 from pytest_editeval.gate_rules import Gate
+from pytest_editeval.profiles import Profile
 
 PATTERNS = ("*.edit.yaml", "*.edit.yml")
 

@@ -63,7 +63,7 @@ class TerminalHooks:
         """The table per metric, and the checks that were not scored, by name; with `-q` only what is wrong."""
         if self.run.is_worker:
             return
-        if not (self.checks.faults or self.checks.anything_ran or self.checks.has_checks):
+        if not (self.checks.faults or self.checks.books.anything_ran or self.checks.books.has_checks):
             return  # of no concern, and not to be slowed down
         self.write_faults(terminalreporter)
         with self.checks.making("edit scores"):
@@ -93,11 +93,11 @@ class TerminalHooks:
     def _write_section(self, reporter: Any, screen: Screen) -> None:
         from pytest_editeval.reports.summary import SOFT_FAILURES, summary_lines
 
-        results = self.checks.in_order()
+        results = self.checks.books.in_order()
         reporter.write_sep(screen.text("─"), screen.text(f"edit scores · profile {self.run.profile.name}"))
         for line in summary_lines(results, self.checks.counts, screen) if results else ():
             reporter.write_line(line, yellow=line.startswith(SOFT_FAILURES))
-        notes = [f"checks: {self.checks.reckoning()}"] if self.checks.has_checks else []
+        notes = [f"checks: {self.checks.books.reckoning()}"] if self.checks.books.has_checks else []
         made, kept = self.checks.counts[EDITS_MADE], self.checks.counts[EDITS_KEPT]
         if made or kept:
             again = f", used again: {kept}" if kept else ""
@@ -113,7 +113,7 @@ class TerminalHooks:
         from pytest_editeval.reports.summary import soft_failures, total
         from pytest_editeval.results import Outcome
 
-        results = self.checks.in_order()
+        results = self.checks.books.in_order()
         soft = soft_failures(results)
         trouble = [*([soft] if soft else []), *self._trouble()]
         self._write(reporter, screen, trouble, yellow=True)
@@ -149,7 +149,7 @@ class TerminalHooks:
             return
         if journal.error is not None and self.checks.results_written:
             yield f"{display_path(journal.path)} could not be written, so a kill would have cost rows: {journal.error}"
-        elif self.checks.reckoning().not_run or not self.checks.results_written:
+        elif self.checks.books.reckoning().not_run or not self.checks.results_written:
             yield f"the run has not ended: {display_path(journal.path)} stays until one has, or you remove it"
 
     def _not_saved(self) -> Iterator[str]:
@@ -164,7 +164,7 @@ class TerminalHooks:
 
         if mistakes := self.checks.mistakes:
             yield f"not collected: {mistakes} × a mistake in a case file (listed above as errors)"
-        found = self.checks.reckoning()
+        found = self.checks.books.reckoning()
         for what, nodeids in (
             ("not run", found.not_run),
             ("skipped", found.skipped),

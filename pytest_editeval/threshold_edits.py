@@ -16,6 +16,7 @@ from pytest_editeval.cases import cases_of
 from pytest_editeval.checks import BrokenCase, BrokenCheck, CaseFile, CheckSpec, EditCase
 from pytest_editeval.errors import CaseError, EditEvalError, display_path
 from pytest_editeval.validation import dotted
+from pytest_editeval.yaml_builder import Node
 from pytest_editeval.yaml_edits import TextEdits, number_text
 from pytest_editeval.yamlfile import DataPath, Document, parse_yaml
 
@@ -35,7 +36,7 @@ class _Use:
     case: EditCase
     check: CheckSpec
     path: DataPath
-    node: yaml.NodeEvent
+    node: Node
     added: bool
     wanted: float | None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from pytest_editeval.yaml_builder import Node
 from pytest_editeval.yaml_loader import LINE_BREAK
 
 try:
@@ -72,7 +73,7 @@ class TextEdits:
             done = end
         return self._mark + "".join((*parts, self._text[done:])).encode()
 
-    def _first(self, node: yaml.NodeEvent) -> int:
+    def _first(self, node: Node) -> int:
         """The number of a node's first token, which may be its anchor or tag."""
         return bisect_left(self._starts, node.start_mark.index)
 

@@ -22,8 +22,9 @@ from pytest_editeval.checks import (
     resolve_check,
     threshold_for,
 )
-from pytest_editeval.config import MetricSettings, PipeSettings, Profile, load_profile
+from pytest_editeval.config import load_profile
 from pytest_editeval.errors import CaseError
+from pytest_editeval.profiles import MetricSettings, PipeSettings, Profile
 from pytest_editeval.registry import BUILTIN_METRICS
 
 NAME = "x.edit.yaml"

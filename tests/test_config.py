@@ -7,8 +7,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_editeval.config import EMBEDDED_PATH, MetricSettings, PipeSettings, Profile, SamSettings, load_profile
+from pytest_editeval.config import load_profile
 from pytest_editeval.errors import ConfigError, UnknownMetricError
+from pytest_editeval.profiles import EMBEDDED_PATH, MetricSettings, PipeSettings, Profile, SamSettings
 from pytest_editeval.registry import metrics
 
 # Verbatim from the reference, section 6.

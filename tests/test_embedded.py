@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from pytest_editeval.config import EMBEDDED_PATH, load_profile
+from pytest_editeval.config import load_profile
+from pytest_editeval.profiles import EMBEDDED_PATH
 from pytest_editeval.registry import get_metric
 from pytest_editeval.scoring.engine import EditEval
 from pytest_editeval.scoring.pool import PipePool

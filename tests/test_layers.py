@@ -17,6 +17,9 @@ LAYERS = [
         "check_rows",
         "checks",
         "config",
+        "config_data",
+        "config_files",
+        "config_schema",
         "confinement",
         "device",
         "pixel_limit",
@@ -25,34 +28,17 @@ LAYERS = [
         "locations",
         "needs",
     }
-    | {
-        "candidates",
-        "case_format",
-        "case_reader",
-        "controls",
-        "derived",
-        "evidence",
-        "suites",
-        "threshold_edits",
-        "whole_file",
-        "yaml_edits",
-    }
-    | {"frames", "references", "regions", "registry", "results_columns", "results_file", "results_journal"}
-    | {
-        "json_text",
-        "lock_file",
-        "regular_file",
-        "results_reader",
-        "validation",
-        "yaml_builder",
-        "yaml_loader",
-        "yamlfile",
-    },
+    | {"candidates", "case_format", "case_reader", "controls", "derived", "evidence", "suites", "threshold_edits"}
+    | {"frames", "profiles", "references", "regions", "registry", "results_columns", "results_file", "results_journal"}
+    | {"json_text", "lock_file", "regular_file", "results_reader", "validation", "whole_file"}
+    | {"yaml_builder", "yaml_edits", "yaml_loader", "yamlfile"},
     {"vision"},
     {"scoring", "gating"},
     {
         "plugin",
         "run",
+        "run_settings",
+        "books",
         "hooks",
         "hook_guards",
         "explanations",
@@ -74,7 +60,9 @@ HEAVY = {"torch", "torchvision", "transformers", "segment_anything"}
 PLUGIN_MAY_IMPORT = {
     "pytest",
     "pytest_editeval.amounts",
+    "pytest_editeval.books",
     "pytest_editeval.run",
+    "pytest_editeval.run_settings",
     "pytest_editeval.hook_guards",
     "pytest_editeval.hooks",
     "pytest_editeval.progress",
@@ -145,7 +133,20 @@ def test_nothing_but_vision_imports_vision_at_the_top(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["plugin", "run", "amounts", "hook_guards", "hooks", "progress", "terminal", "device", "errors", "statuses"],
+    [
+        "plugin",
+        "run",
+        "run_settings",
+        "amounts",
+        "books",
+        "hook_guards",
+        "hooks",
+        "progress",
+        "terminal",
+        "device",
+        "errors",
+        "statuses",
+    ],
 )
 def test_what_every_pytest_run_loads_is_light(name: str) -> None:
     import sys

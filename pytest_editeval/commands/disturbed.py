@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_editeval.checks import ResolvedCheck
-from pytest_editeval.config import Profile
 from pytest_editeval.derived import Derived, Disturbance
 from pytest_editeval.device import resolve_device
 from pytest_editeval.gating.noise import MetricNoise, metric_noise
 from pytest_editeval.locations import Location
+from pytest_editeval.profiles import Profile
 from pytest_editeval.results import Score
 from pytest_editeval.scoring.engine import EditEval
 from pytest_editeval.scoring.suite import identities, open_editeval, score_all, wanted_score

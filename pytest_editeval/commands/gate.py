@@ -14,10 +14,10 @@ from pytest_editeval.errors import EditEvalError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_editeval.config import Profile
     from pytest_editeval.errors import CaseError
     from pytest_editeval.gating.baseline import Baseline
     from pytest_editeval.gating.suite import JudgedSuite
+    from pytest_editeval.profiles import Profile
     from pytest_editeval.results import CheckResult
 
 

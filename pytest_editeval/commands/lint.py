@@ -11,8 +11,8 @@ from pytest_editeval.results import MetricIdentity
 from pytest_editeval.statuses import CHECKS_FAILED
 
 if TYPE_CHECKING:
-    from pytest_editeval.config import Profile
     from pytest_editeval.gating.lint import Linted
+    from pytest_editeval.profiles import Profile
     from pytest_editeval.suites import Suite
 
 STORE = Path(".pytest_cache", "d", "editeval")

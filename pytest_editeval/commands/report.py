@@ -13,8 +13,8 @@ from pytest_editeval.errors import EditEvalError, display_path
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_editeval.config import Profile
     from pytest_editeval.confinement import Confinement
+    from pytest_editeval.profiles import Profile
     from pytest_editeval.results import CheckResult, GateResult
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pytest_editeval.config import Profile
 from pytest_editeval.gating.again import JudgedAgain, judge_again
 from pytest_editeval.gating.baseline import Baseline, accepted_scores
 from pytest_editeval.gating.evaluate import covered, judge_gates
+from pytest_editeval.profiles import Profile
 from pytest_editeval.results import CheckResult, GateResult
 from pytest_editeval.suites import Suite
 

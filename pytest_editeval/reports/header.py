@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_editeval.config import Profile
 from pytest_editeval.device import resolve_device
 from pytest_editeval.hidden import without_hidden
+from pytest_editeval.profiles import Profile
 
 if TYPE_CHECKING:
     from pytest_editeval.scoring.cluster.options import RayOptions

@@ -8,9 +8,9 @@ from concurrent.futures import Future
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from pytest_editeval.config import MetricSettings
 from pytest_editeval.errors import MetricError, known_names, unknown
 from pytest_editeval.needs import ImageRef, Need, ScoreRequest
+from pytest_editeval.profiles import MetricSettings
 from pytest_editeval.registry import MASK_MODES, PIPES, MetricSpec, Scope, get_metric
 from pytest_editeval.results import Reason, Score
 from pytest_editeval.scoring.ahead import Ahead, pass_on

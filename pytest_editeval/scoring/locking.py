@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from pytest_editeval.config import EMBEDDED, EMBEDDED_PATH, Profile
 from pytest_editeval.errors import CheckpointError, EditEvalError, display_path
 from pytest_editeval.lock_file import Lock, LockedCheckpoint, LockedFile, differences, read_lock
+from pytest_editeval.profiles import EMBEDDED, EMBEDDED_PATH, Profile
 from pytest_editeval.registry import PIPES
 
 

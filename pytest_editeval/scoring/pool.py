@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pytest_editeval.config import PipeSettings, Profile, SamSettings
 from pytest_editeval.device import gpu_count, resolve_device, spread
 from pytest_editeval.errors import EditEvalError
+from pytest_editeval.profiles import PipeSettings, Profile, SamSettings
 from pytest_editeval.registry import PIPES
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.checks import ResolvedCheck
-from pytest_editeval.config import Profile
 from pytest_editeval.locations import Location
+from pytest_editeval.profiles import Profile
 from pytest_editeval.registry import PIPES, get_metric
 from pytest_editeval.results import MetricIdentity, Score
 from pytest_editeval.scoring.ahead import UNOPENED, Upcoming, Wanted
