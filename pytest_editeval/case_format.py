@@ -59,12 +59,14 @@ class CaseFormat:
             ]
         written = fields(model)
         checks = self.checks(written.get("metrics"))
-        errors = [
-            CaseError(part.position(("metrics", name)), f"metric {name!r} in defaults is empty")
-            for name in part.data.get("metrics") or ()
-            if checks[name] is None
-        ]
-        held = {name: check for name, check in checks.items() if check is not None}
+        held: dict[str, Fields] = {}
+        errors: list[CaseError] = []
+        for name in part.data.get("metrics") or ():  # in the order of the file
+            if (check := checks[name]) is None:
+                position = part.position(("metrics", name))
+                errors.append(CaseError(position, f"metric {name!r} in defaults is empty"))
+            else:
+                held[name] = check
         return Defaults(written, held, part), errors
 
     def case(self, part: Document, context: str) -> tuple[Settings, list[CaseError], dict[Any, list[CaseError]]]:
@@ -87,7 +89,7 @@ class CaseFormat:
         return self._models.defaults.model_validate(valid), errors, broken
 
     def checks(self, model: Settings | None) -> dict[str, Fields | None]:
-        """The fields of each metric that is written, `None` where nothing is."""
+        """The fields of each metric that is written, `None` where nothing is, in no order."""
         checks: dict[str, Fields | None] = {}
         for attribute in model.model_fields_set if model is not None else ():
             check = getattr(model, attribute)

@@ -88,8 +88,8 @@ class Document:
         if node is None:
             return Position(self.path, 1, 1)
         mark = (wanted or node).start_mark
-        if wanted is None and key_node is not None and mark.index == node.end_mark.index:
-            mark = key_node.start_mark
+        if wanted is None and isinstance(node, yaml.ScalarEvent) and mark == node.end_mark:
+            mark = (key_node or node).start_mark
         return Position(self.path, mark.line + 1, mark.column + 1)
 
     def _find(self, path: DataPath) -> tuple[Node | None, Node | None, bool]:
