@@ -24,7 +24,7 @@ from conftest import picture
 from pytest_editeval import CLIPMixin, DINOv3Mixin, SAMSegmenter
 from pytest_editeval.errors import CheckpointError, EditEvalError, MetricError
 from pytest_editeval.vision.backbones import Backbone
-from pytest_editeval.vision.checkpoints import read_backbone
+from pytest_editeval.vision.checkpoint_config import read_backbone
 
 IMAGE = picture(1, 80, 60)
 IS_5 = int(transformers.__version__.split(".")[0]) >= 5

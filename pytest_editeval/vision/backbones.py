@@ -18,7 +18,8 @@ from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, MetricError
 from pytest_editeval.regions import Geometry, Size
 from pytest_editeval.vision.batches import BatchSize, default_size
-from pytest_editeval.vision.checkpoints import DTYPES, BackboneInfo, checked_geometry, file_digests, read_backbone
+from pytest_editeval.vision.checkpoint_config import DTYPES, BackboneInfo, checked_geometry, read_backbone
+from pytest_editeval.vision.checkpoints import file_digests
 from pytest_editeval.vision.features import Features
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
 

@@ -13,8 +13,10 @@ from PIL import Image
 from torch import nn
 
 from pytest_editeval.errors import CheckpointError, ImageError
+from pytest_editeval.faults import first_line
 from pytest_editeval.regions import Geometry
-from pytest_editeval.vision.checkpoints import checkpoint_folder, first_line, from_hub
+from pytest_editeval.vision.checkpoints import checkpoint_folder
+from pytest_editeval.vision.hub import from_hub
 from pytest_editeval.vision.loading import (
     TORCH_DTYPES,
     exact_arithmetic,
