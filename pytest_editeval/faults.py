@@ -15,6 +15,7 @@ from pytest_editeval.escapes import cut
 
 MOST_CHARACTERS = 500
 MOST_FRAMES = 12
+LONGEST_REASON = 240
 
 
 class Frame(NamedTuple):
@@ -80,3 +81,10 @@ def message_of(error: BaseException) -> str:
         return str(error)
     except BaseException as second:
         return f"its message cannot be shown, str() raised {type(second).__name__}"
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong, short enough for one line."""
+    text = str(error).strip() or type(error).__name__
+    line = text.splitlines()[0].rstrip(".;:")
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}..."

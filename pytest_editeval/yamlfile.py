@@ -87,8 +87,8 @@ class Document:
     def _at(self, wanted: Node | None, key_node: Node | None, node: Node | None) -> Position:
         if node is None:
             return Position(self.path, 1, 1)
-        mark = (wanted or node).start_mark
-        if wanted is None and isinstance(node, yaml.ScalarEvent) and mark == node.end_mark:
+        mark, end = (wanted or node).start_mark, node.end_mark
+        if wanted is None and isinstance(node, yaml.ScalarEvent) and mark.index == end.index:
             mark = (key_node or node).start_mark
         return Position(self.path, mark.line + 1, mark.column + 1)
 

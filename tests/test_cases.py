@@ -1,6 +1,7 @@
 # ruff: noqa: E501  (a mistake per line reads best)
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 

@@ -24,7 +24,7 @@ from conftest import picture
 from pytest_editeval import CLIPMixin, DINOv3Mixin, SAMSegmenter
 from pytest_editeval.errors import CheckpointError, EditEvalError, MetricError
 from pytest_editeval.vision.backbones import Backbone
-from pytest_editeval.vision.checkpoints import read_backbone
+from pytest_editeval.vision.checkpoint_config import read_backbone
 
 IMAGE = picture(1, 80, 60)
 IS_5 = int(transformers.__version__.split(".")[0]) >= 5
@@ -440,3 +440,16 @@ def test_half_precision_is_close_to_float32(small: Path) -> None:
         rough = encode(small / "clip", "clip", dtype=dtype)
         assert rough.dtype == torch.float32
         assert 0 < np.abs(rough.numpy() - exact).max() < 0.1 * np.abs(exact).max()
+
+
+def test_a_network_that_refuses_its_input_is_one_line(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What version 5 of transformers refuses when it reads the configuration, version 4 meets here."""
+    backbone = CLIPMixin(model_path=str(small / "clip"), device="cpu")
+
+    def refuse(**_: object) -> None:
+        raise ValueError("no such activation\nand more")
+
+    monkeypatch.setattr(backbone, "model", refuse)
+    with pytest.raises(CheckpointError) as caught:
+        backbone.encode([IMAGE])
+    assert str(caught.value) == f"{small / 'clip'}: its config.json does not work: no such activation"

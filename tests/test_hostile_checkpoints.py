@@ -27,7 +27,8 @@ import checkpoints
 from conftest import picture
 from pytest_editeval import CLIPMixin, DINOv3Mixin, SAMSegmenter
 from pytest_editeval.errors import CheckpointError, EditEvalError, MetricError
-from pytest_editeval.vision.checkpoints import file_digests, read_config
+from pytest_editeval.vision.checkpoint_config import read_config
+from pytest_editeval.vision.checkpoints import file_digests
 from pytest_editeval.vision.weights import check_weights
 
 IMAGE = picture(1, 80, 60)

@@ -17,7 +17,7 @@ from pytest_editeval.config import load_profile
 from pytest_editeval.errors import EditEvalError
 from pytest_editeval.lock_file import FORMAT, read_lock
 from pytest_editeval.scoring.locking import check_lock, lock_name
-from pytest_editeval.vision import checkpoints
+from pytest_editeval.vision.hub import hub_snapshot
 
 CONFIG = """
 metric_configs:
@@ -125,13 +125,13 @@ def test_a_checkpoint_of_the_hub_is_locked_with_its_commit(
     snapshot = folder / "cache" / "snapshots" / commit
     shutil.copytree(folder / "models" / "clip", snapshot)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(snapshot))
-    checkpoints.hub_snapshot.cache_clear()
+    hub_snapshot.cache_clear()
     (folder / "hub.yaml").write_text("metric_configs: {emd: {default_config: {model_path: somebody/clip}}}")
     assert main(["models", "lock", "--config", "hub.yaml", "--output", "hub.json"]) == 0
     locked = read_lock(folder / "hub.json")["somebody/clip"]
     assert locked.revision == commit
     assert locked.files == read_lock(folder / "editeval.lock.json")["./models/clip"].files
-    checkpoints.hub_snapshot.cache_clear()
+    hub_snapshot.cache_clear()
 
 
 def test_configuration_files_without_weights_are_no_checkpoint(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -18,11 +18,15 @@ import oracle
 from conftest import picture
 from pytest_editeval import CLIPPipe, DINOv3Pipe, MetricSpec, register_metric, registry
 from pytest_editeval.errors import MetricError
-from pytest_editeval.results import Score
+from pytest_editeval.registry import WHITE, Box, Color
+from pytest_editeval.results import Score, SoftFailure
 from pytest_editeval.vision.features import FeatureMemory
 from pytest_editeval.vision.images import load_image
+from pytest_editeval.vision.lanes import Executor, InTurn, Lanes
 from pytest_editeval.vision.metrics import Measurement
+from pytest_editeval.vision.objects import Pixels
 from pytest_editeval.vision.scorer import Scorer
+from pytest_editeval.vision.segmenter import Embedding, SAMSegmenter
 
 SOURCE, EDITED, OTHER = picture(1), picture(2), picture(3)
 BOX, BOX2 = (10, 12, 60, 70), (30, 20, 90, 88)
@@ -159,6 +163,57 @@ def test_many_requests_at_once_are_the_same_scores(models: Path) -> None:
         alone(SOURCE, OTHER, [BOX, BOX2], metric="sam_clip_cls_sim"),
     ]
     assert together == pytest.approx(expected, rel=1e-4)
+
+
+class NoBlack(SAMSegmenter):
+    """Another package's, which raises for one background."""
+
+    def isolate(
+        self, embedding: Embedding, boxes: Sequence[Box], bg_color: Color = WHITE
+    ) -> list[Pixels | SoftFailure]:
+        if bg_color == (0, 0, 0):
+            raise MetricError("no black")
+        return super().isolate(embedding, boxes, bg_color)
+
+
+@pytest.mark.parametrize("executor", [InTurn, Lanes])
+def test_a_prompt_that_fails_costs_its_own_scores_only(models: Path, executor: Callable[[], Executor]) -> None:
+    """Not those of another background in the same images, nor of other images whose crops are in the same batch."""
+    pipe = clip_pipe(models)
+    pipe.sam_block = NoBlack(model_path=str(models / "sam.pth"), device="cpu")
+    pipe.scorer = Scorer(executor=executor())
+    images = [load_image(image) for image in (SOURCE, EDITED, OTHER)]
+    black = {"bg_color": (0, 0, 0)}
+    requests = [
+        pipe.request("sam_clip_cls_sim", images[0].ref, images[1].ref, [BOX, BOX2]),
+        pipe.request("sam_clip_cls_sim", images[0].ref, images[1].ref, [BOX, BOX2], **black),
+        pipe.request("sam_clip_cls_sim", images[2].ref, images[2].ref, [BOX, BOX]),
+    ]
+    white, failing, other = pipe.scorer.submit(requests, images)
+    expected = clip_pipe(models)(SOURCE, EDITED, [BOX, BOX2], metric="sam_clip_cls_sim")
+    assert white.result(60).value == pytest.approx(expected, rel=1e-4)
+    assert other.result(60).value == pytest.approx(1, rel=1e-4)
+    with pytest.raises(MetricError, match=r"^no black$"):
+        failing.result(60)
+    assert pipe.scorer.progress == (6, 6)  # three images in SAM, three objects
+    pipe.scorer.executor.close()
+
+
+class Leaver(SAMSegmenter):
+    """Another package's, which would end the process."""
+
+    def isolate(self, *_: object) -> list[Pixels | SoftFailure]:
+        raise SystemExit(3)
+
+
+def test_a_segmenter_that_would_end_the_process_is_an_error_with_its_own_lines(models: Path) -> None:
+    pipe = clip_pipe(models)
+    pipe.sam_block = Leaver(model_path=str(models / "sam.pth"), device="cpu")
+    with pytest.raises(MetricError, match=r"^a model raised SystemExit: 3 \(.*test_scorer.py:\d+\)\n") as caught:
+        pipe(SOURCE, EDITED, [BOX, BOX2], metric="sam_clip_cls_sim")
+    assert not [
+        name for name in ("vision/scorer.py", "vision/cutter.py", "vision/model_guard.py") if name in str(caught.value)
+    ]
 
 
 def test_the_region_is_drawn_in_the_source(models: Path) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pytest_editeval.errors import MetricError, known_names, unknown
 from pytest_editeval.needs import ImageRef, Need, ScoreRequest
 from pytest_editeval.profiles import MetricSettings
 from pytest_editeval.registry import MASK_MODES, PIPES, MetricSpec, Scope, get_metric
-from pytest_editeval.results import Reason, Score
-from pytest_editeval.scoring.ahead import Ahead, pass_on
+from pytest_editeval.results import Score
+from pytest_editeval.scoring.ahead import Ahead
 from pytest_editeval.scoring.pool import PipePool
+from pytest_editeval.scoring.remembered import Begun, RememberedScores
 from pytest_editeval.scoring.store import Store
 from pytest_editeval.statuses import NOT_SAVED, SCORES_COMPUTED, SCORES_REMEMBERED, SOFT_RETRIED, SOFT_SCORED
 
@@ -33,14 +33,6 @@ SHARES = (2, 16, 16)
 """Which parts of the memory may be features, features that the store has too, and embeddings of SAM."""
 
 TIMEOUT_SECONDS = 300.0
-
-
-class Begun(NamedTuple):
-    """A score that is there or will be: an earlier run's (`remembered`), or one of a soft failure that it had there."""
-
-    score: Future[Score]
-    remembered: bool = False
-    retried: bool = False
 
 
 class EditEval:
@@ -69,8 +61,7 @@ class EditEval:
         self._store = store
         self._fixture = fixture
         self._cluster = cluster
-        self._retries = retry_soft_failures
-        self._retried: dict[str, Begun | None] = {}  # by key; none while it is not begun
+        self._remembered = RememberedScores(store, retry_soft_failures=retry_soft_failures)
         self._timeout = timeout
 
     @cached_property
@@ -193,20 +184,16 @@ class EditEval:
         segmented now.
         """
         keys = [self._score_key(request) for request in requests]
-        known = [self._recall(key, request.metric.name) for key, request in zip(keys, requests, strict=True)]
+        recall = self._remembered.recall
+        known = [recall(key, request.metric.name) for key, request in zip(keys, requests, strict=True)]
         missing = [request for request, found in zip(requests, known, strict=True) if found is None]
         segmented = {ref for one in missing if one.metric.inputs == "objects" for ref in (one.source, one.edited)}
         later = [need for ref, needs in (along or {}).items() if ref in segmented for need in needs]
         computed = iter(self.scorer.submit(missing, images, later) if missing else ())
         return [
-            self._begun(next(computed), key) if found is None else found for key, found in zip(keys, known, strict=True)
+            self._remembered.remember(key, next(computed)) if found is None else found
+            for key, found in zip(keys, known, strict=True)
         ]
-
-    def _begun(self, computed: Future[Score], key: str | None) -> Begun:
-        begun = Begun(self._remembered(computed, key), retried=key in self._retried)
-        if begun.retried and key is not None:
-            self._retried[key] = begun
-        return begun
 
     def _score_key(self, request: ScoreRequest) -> str | None:
         from pytest_editeval.vision.identity import score_key
@@ -215,37 +202,6 @@ class EditEval:
             return None
         segmenter = self.scorer.segmenters[request.segmenter] if request.segmenter else None
         return score_key(request, self.scorer.backbones[request.backbone], segmenter)
-
-    def _recall(self, key: str | None, metric: str) -> Begun | None:
-        """An earlier run's score; in the place of its soft failure, where they are retried, what this run has begun."""
-        if self._store is None or key is None:
-            return None
-        if (again := self._retried.get(key)) is not None:
-            return again
-        stored = self._store.load_score(key)
-        if stored is None or stored.score.metric != metric:
-            return None
-        if self._retries and stored.score.soft_failure is not None:
-            self._retried[key] = None
-            return None
-        future: Future[Score] = Future()
-        future.set_result(stored.score)
-        # Another check of this run may have asked for the same; whether it was done with it is chance.
-        return Begun(future, remembered=not stored.own)
-
-    def _remembered(self, computed: Future[Score], key: str | None) -> Future[Score]:
-        """The score once it is remembered."""
-
-        def remember(score: Score) -> Score:
-            # A segmenter that raised may have had a bad moment; every other soft failure is certain to come again.
-            certain = score.soft_failure is None or score.soft_failure.reason is not Reason.SEGMENTER_FAILED
-            if self._store is not None and key is not None and certain:
-                self._store.save_score(key, score)
-            return score
-
-        remembered: Future[Score] = Future()
-        pass_on(computed, remembered, remember)
-        return remembered
 
     def request(
         self,

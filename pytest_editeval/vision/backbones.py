@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from pytest_editeval.device import resolve_device
 from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, MetricError
+from pytest_editeval.faults import first_line
 from pytest_editeval.regions import Geometry, Size
 from pytest_editeval.vision.batches import BatchSize, default_size
-from pytest_editeval.vision.checkpoints import DTYPES, BackboneInfo, checked_geometry, file_digests, read_backbone
+from pytest_editeval.vision.checkpoint_config import DTYPES, BackboneInfo, checked_geometry, read_backbone
+from pytest_editeval.vision.checkpoints import file_digests
 from pytest_editeval.vision.features import Features
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
 
@@ -144,7 +146,11 @@ class Backbone:
     def _encode_batch(self, images: Sequence[ImageLike]) -> list[Features]:
         from pytest_editeval.vision.networks import hidden_states
 
-        hidden = hidden_states(self.model, self._pixels(images), self.device, self.dtype, self.model_path)
+        network, pixels = self.model, self._pixels(images)
+        try:
+            hidden = hidden_states(network, pixels, self.device, self.dtype)
+        except (TypeError, ValueError) as error:  # version 5 refuses most of these when it reads the configuration
+            raise CheckpointError(f"{self.model_path}: its config.json does not work: {first_line(error)}") from error
         skipped = 1 + self.info.num_register_tokens
         if hidden.shape[1] != skipped + self.geometry.grid**2:
             raise CheckpointError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from threading import Lock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pytest_editeval.hidden import without_hidden
 
@@ -19,6 +19,11 @@ R = TypeVar("R")
 def default_size(device: str) -> int:
     """The batch size of a backbone on a device where none was set."""
     return ON_CPU if device == "cpu" else ON_GPU
+
+
+def size_of(model: Any) -> int:
+    """How many images a model is given at once; a class of another package may not say it."""
+    return model.batch.size if hasattr(model, "batch") else 1
 
 
 class BatchSize:

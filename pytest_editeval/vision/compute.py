@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from pytest_editeval.regions import clip_box
 from pytest_editeval.registry import MetricSpec
 from pytest_editeval.results import Score, SoftFailure
 from pytest_editeval.vision.features import Encoded, Features
+from pytest_editeval.vision.lanes import Executor
 from pytest_editeval.vision.measuring import Limited, at_once, measure
 
 
@@ -42,6 +45,42 @@ def compute(request: ScoreRequest, planned: Plan, encoded: Mapping[Need, Encoded
     else:
         details = _patch_details(request, planned.patch_mask, measurement.parts)
     return Score(metric.name, measurement.value, None, details)
+
+
+def compute_later(
+    request: ScoreRequest, planned: Plan, encoded: Sequence[Future[Encoded]], executor: Executor
+) -> Future[Score]:
+    """The score once all its features are there; solvers run beside the models."""
+    score: Future[Score] = Future()
+    lock = Lock()  # of `left`: features arrive in several threads
+    left = len(encoded)
+    # Emptied in the end: these futures know `arrived`, which knows `run`, and a circle would hold their features
+    # until Python looks for circles, which in a session of many thousand tests it seldom does.
+    waited = [*encoded]
+
+    def run() -> None:
+        try:
+            features = {need: future.result() for need, future in zip(planned.needs, waited, strict=True)}
+            score.set_result(compute(request, planned, features, executor.limited))
+        except BaseException as error:  # whatever it is, nobody may wait for ever
+            score.set_exception(error)
+        finally:
+            waited.clear()
+
+    def arrived(_: Future[Encoded]) -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            last = left == 0
+        if last:
+            try:
+                executor.work(run)
+            except RuntimeError:  # the session is over
+                score.cancel()
+
+    for future in encoded:
+        future.add_done_callback(arrived)
+    return score
 
 
 def failed(metric: MetricSpec, failure: SoftFailure) -> Score:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,13 @@ class Features:
 
 
 Encoded = Features | SoftFailure
+
+
+class Input(NamedTuple):
+    """What is encoded for a need: `pixels` makes the image or crop once its batch begins; `mask` as in `Features`."""
+
+    pixels: Callable[[], Any]
+    mask: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

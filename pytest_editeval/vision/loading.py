@@ -18,7 +18,9 @@ from torch import nn
 
 from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, EditEvalError
-from pytest_editeval.vision.checkpoints import DTYPES, checkpoint_folder, file_digests, from_hub, read_config
+from pytest_editeval.vision.checkpoint_config import DTYPES, read_config
+from pytest_editeval.vision.checkpoints import checkpoint_folder, file_digests
+from pytest_editeval.vision.hub import from_hub
 from pytest_editeval.vision.weights import Held, check_weights
 
 SLACK, SMALL = 4, 1 << 20

@@ -13,8 +13,10 @@ from PIL import Image
 from torch import nn
 
 from pytest_editeval.errors import CheckpointError, ImageError
+from pytest_editeval.faults import first_line
 from pytest_editeval.regions import Geometry
-from pytest_editeval.vision.checkpoints import checkpoint_folder, first_line, from_hub
+from pytest_editeval.vision.checkpoints import checkpoint_folder
+from pytest_editeval.vision.hub import from_hub
 from pytest_editeval.vision.loading import (
     TORCH_DTYPES,
     exact_arithmetic,
@@ -68,14 +70,9 @@ def normalised(images: Sequence[Image.Image], processor: Any, geometry: Geometry
     return cast(torch.Tensor, batch["pixel_values"][:, :, top : top + side, left : left + side])
 
 
-def hidden_states(
-    network: nn.Module, pixels: torch.Tensor, device: str, dtype: str, model_path: str
-) -> NDArray[np.float32]:
+def hidden_states(network: nn.Module, pixels: torch.Tensor, device: str, dtype: str) -> NDArray[np.float32]:
     """The last hidden state `(n, tokens, dim)`, float32 whatever the network's dtype."""
     with exact_arithmetic(), forward_turn(device):
-        try:
-            output = network(pixel_values=pixels.to(device, TORCH_DTYPES[dtype]))
-        except (TypeError, ValueError) as error:  # version 5 refuses most of these when it reads the configuration
-            raise CheckpointError(f"{model_path}: its config.json does not work: {first_line(error)}") from error
+        output = network(pixel_values=pixels.to(device, TORCH_DTYPES[dtype]))
         hidden: NDArray[np.float32] = output.last_hidden_state.float().cpu().numpy()
     return hidden

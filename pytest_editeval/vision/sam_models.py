@@ -19,8 +19,11 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import nn
 
 from pytest_editeval.errors import CheckpointError, ImageError, display_path
+from pytest_editeval.faults import first_line
 from pytest_editeval.registry import Box
-from pytest_editeval.vision.checkpoints import SAM_TYPES, checkpoint_folder, first_line, from_hub, read_config
+from pytest_editeval.vision.checkpoint_config import SAM_TYPES, read_config
+from pytest_editeval.vision.checkpoints import checkpoint_folder
+from pytest_editeval.vision.hub import from_hub
 from pytest_editeval.vision.loading import load_transformers, shared_model
 from pytest_editeval.vision.weights import check_archive, first_bytes, is_pickle, is_safetensors
 

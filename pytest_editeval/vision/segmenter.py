@@ -23,14 +23,8 @@ from pytest_editeval.regions import check_boxes, clip_box
 from pytest_editeval.registry import WHITE, Box, Color
 from pytest_editeval.results import Reason, SoftFailure
 from pytest_editeval.vision.batches import BatchSize, default_size, is_out_of_memory
-from pytest_editeval.vision.checkpoints import (
-    DTYPES,
-    SAM_TYPES,
-    file_digests,
-    is_local,
-    local_path,
-    read_config,
-)
+from pytest_editeval.vision.checkpoint_config import DTYPES, SAM_TYPES, read_config
+from pytest_editeval.vision.checkpoints import file_digests, is_local, local_path
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_editeval.errors import CheckpointError, display_path
+from pytest_editeval.vision.checkpoint_json import read_object
 
 SAFETENSORS = "model.safetensors"
 PICKLED = "pytorch_model.bin"
@@ -37,8 +38,6 @@ def weight_files(model_path: str, folder: Path) -> list[Path]:
 
     `CheckpointError` when an index is unreadable, or names anything but files beside it.
     """
-    from pytest_editeval.vision.checkpoints import read_object
-
     for name in (SAFETENSORS, PICKLED):
         if (folder / name).is_file():
             return [folder / name]
