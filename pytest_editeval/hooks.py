@@ -16,7 +16,7 @@ import pytest
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.failure_display import FailureDisplay
 from pytest_editeval.run import EditRun
-from pytest_editeval.statuses import INCOMPLETE, SCORES_COMPUTED
+from pytest_editeval.statuses import INCOMPLETE, OF_SCORES, SCORES_COMPUTED
 
 if TYPE_CHECKING:
     from pytest_editeval.reckoning import Reckoning, Report
@@ -203,8 +203,10 @@ class EditHooks:
         self._reckoning = None
         if self.run.is_edit_node(report.nodeid):
             self.display.repair_id(report)
+            self.display.note_attempt(report, is_final=report.outcome in FINAL)
         data = report.__dict__.pop("editeval_result", None)  # pytest keeps every report to the end of the run
         self._note_report(report, data["outcome"] if data is not None else None)
+        self._note_counts(report)
         if data is not None and report.outcome in FINAL:
             from pytest_editeval.results import CheckResult
 
@@ -212,11 +214,17 @@ class EditHooks:
             self._results[result.node_id] = result
             if self.journal is not None:
                 self.journal.add(result)
-            self.counts.update(getattr(report, "editeval_counts", {}))
             with self.making("what the terminal shows of a check"):
                 self.display.show(report, result)
         elif getattr(report, "editeval_explained", False):
             self.display.explain(report, str(report.longrepr))
+
+    def _note_counts(self, report: pytest.TestReport) -> None:
+        """Every attempt has encoded what it encoded; the score of a check counts once."""
+        counts = getattr(report, "editeval_counts", {})
+        if report.outcome not in FINAL or report.nodeid in self._results:
+            counts = {name: count for name, count in counts.items() if name not in OF_SCORES}
+        self.counts.update(counts)
 
     def _note_report(self, report: pytest.TestReport, outcome: str | None) -> None:
         if hasattr(report, "editeval_gate") or not self.run.is_edit_node(report.nodeid):
