@@ -75,7 +75,7 @@ class FailureDisplay:
         self._headed.append(report)
 
     def finish(self) -> None:
-        """Before failures are printed and JUnit is written: pytest heads failures by their location, their line until then."""
+        """Before JUnit and failures are written: pytest heads failures by their location, their line until then."""
         for report in self._headed:
             report.location = (*report.location[:2], report.nodeid)
         for plugin in self.junit_plugins() if self._superseded else ():

@@ -98,7 +98,7 @@ class EditHooks:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """A mistake in one edit case does not stop the others; any other collection error stops the run as ever."""
-        self._note_checks([item.nodeid for item in session.items])
+        self.note_checks([item.nodeid for item in session.items])
         if self.mistakes and not self._other_errors:
             session.config.option.continue_on_collection_errors = True
         if not self.run.is_worker and not self.is_dry_run() and _use_models(session.items):
@@ -108,7 +108,7 @@ class EditHooks:
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         """The controller, which collects nothing itself, learns which checks there are, and prints the header."""
         first = not self._checks
-        self._note_checks(ids)
+        self.note_checks(ids)
         if not self._lock_checked and not self.is_dry_run():
             self._lock_checked = True
             self.run.check_lock()  # before xdist gives out the first test; which fixtures they take is not known here
@@ -144,7 +144,8 @@ class EditHooks:
         """Note it: of an error inside of a worker, xdist prints the traceback and may call the run a success."""
         self._broke = True
 
-    def _note_checks(self, nodeids: Sequence[str]) -> None:
+    def note_checks(self, nodeids: Sequence[str]) -> None:
+        """These are selected."""
         self._reckoning = None
         self._checks.update(dict.fromkeys(nodeid for nodeid in nodeids if self.run.is_edit_node(nodeid)))
         if self.journal is not None:

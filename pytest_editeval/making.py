@@ -80,7 +80,8 @@ class EditMaker:
     ) -> Made:
         """The edit of a case; an `EditModelError` says what the model raised, with its lines of code the first time.
 
-        A model that has failed with a case is not asked for it `again`, unless the check is tried once more. An `ImageError` of the source is the source's own.
+        A model that has failed with a case is not asked for it `again`, unless the check is tried once more. An
+        `ImageError` of the source is the source's own.
         """
         known = (case.path, case.id, candidate, seed)
         if (made := self._made.get(known)) is not None:
