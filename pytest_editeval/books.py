@@ -43,6 +43,10 @@ class Books:
         self._reckoning = None
         self._results[result.node_id] = result
 
+    def has_row(self, nodeid: str) -> bool:
+        """Whether a check has a row."""
+        return nodeid in self._results
+
     def reckoning(self) -> Reckoning:
         """How many of the selected checks have ended how."""
         if self._reckoning is None:

@@ -19,6 +19,7 @@ class FailureDisplay:
     def __init__(self, run: EditRun) -> None:
         self._run = run
         self._headed: list[pytest.TestReport] = []
+        self._superseded: dict[int, Any] = {}  # test cases in JUnit of attempts that decide nothing, by identity
 
     def show(self, report: pytest.TestReport, result: CheckResult) -> None:
         """The word of a check, and of a failure its text."""
@@ -51,6 +52,19 @@ class FailureDisplay:
             attributes.add_attribute("classname", ".".join(classes))
             attributes.add_attribute("name", names[-1])
 
+    def note_attempt(self, report: pytest.TestReport, *, is_final: bool) -> None:
+        """An attempt that a plugin makes again decides nothing: its test case in JUnit would be read as passed.
+
+        One that fails in its teardown has been reported as passed, and stays.
+        """
+        if report.when == "teardown" or (is_final and not self._superseded):
+            return
+        for test_case in (plugin.node_reporter(report) for plugin in self.junit_plugins()):
+            if is_final:  # some versions of pytest-rerunfailures have all attempts in one
+                self._superseded.pop(id(test_case), None)
+            else:
+                self._superseded[id(test_case)] = test_case
+
     def junit_plugins(self) -> list[Any]:
         """What writes JUnit's file: pytest's own, where it was asked for."""
         plugins = self._run.config.pluginmanager.get_plugins()
@@ -61,9 +75,12 @@ class FailureDisplay:
         self._headed.append(report)
 
     def finish(self) -> None:
-        """Before failures are printed: pytest heads them by their location, which says where they are until then."""
+        """Before JUnit and failures are written: pytest heads failures by their location, their line until then."""
         for report in self._headed:
             report.location = (*report.location[:2], report.nodeid)
+        for plugin in self.junit_plugins() if self._superseded else ():
+            kept = [one for one in plugin.node_reporters_ordered if id(one) not in self._superseded]
+            plugin.node_reporters_ordered[:] = kept
 
     def _where_on_page(self, result: CheckResult) -> str:
         if self._run.report_path is None:

@@ -17,7 +17,7 @@ from pytest_editeval.books import Books
 from pytest_editeval.errors import EditEvalError, display_path
 from pytest_editeval.failure_display import FailureDisplay
 from pytest_editeval.run import EditRun
-from pytest_editeval.statuses import INCOMPLETE, SCORES_COMPUTED
+from pytest_editeval.statuses import INCOMPLETE, OF_SCORES, SCORES_COMPUTED
 
 if TYPE_CHECKING:
     from pytest_editeval.results_journal import Journal
@@ -94,7 +94,7 @@ class EditHooks:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """A mistake in one edit case does not stop the others; any other collection error stops the run as ever."""
-        self._note_checks([item.nodeid for item in session.items])
+        self.note_checks([item.nodeid for item in session.items])
         if self.mistakes and not self._other_errors:
             session.config.option.continue_on_collection_errors = True
         if not self.run.is_worker and not self.is_dry_run() and _use_models(session.items):
@@ -104,7 +104,7 @@ class EditHooks:
     def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
         """The controller, which collects nothing itself, learns which checks there are, and prints the header."""
         first = not self.books.has_checks
-        self._note_checks(ids)
+        self.note_checks(ids)
         if not self._lock_checked and not self.is_dry_run():
             self._lock_checked = True
             self.run.check_lock()  # before xdist gives out the first test; which fixtures they take is not known here
@@ -140,7 +140,8 @@ class EditHooks:
         """Note it: of an error inside of a worker, xdist prints the traceback and may call the run a success."""
         self._broke = True
 
-    def _note_checks(self, nodeids: Sequence[str]) -> None:
+    def note_checks(self, nodeids: Sequence[str]) -> None:
+        """These are selected."""
         selected = self.books.select(nodeid for nodeid in nodeids if self.run.is_edit_node(nodeid))
         if self.journal is not None:
             self.journal.select(selected)
@@ -198,9 +199,11 @@ class EditHooks:
         in_edit_file = self.run.is_edit_node(report.nodeid)
         if in_edit_file:
             self.display.repair_id(report)
+            self.display.note_attempt(report, is_final=report.outcome in FINAL)
         data = report.__dict__.pop("editeval_result", None)  # pytest keeps every report to the end of the run
         if in_edit_file and not hasattr(report, "editeval_gate"):
             self.books.note_report(report, data["outcome"] if data is not None else None)
+        self._note_counts(report)
         if data is not None and report.outcome in FINAL:
             from pytest_editeval.results import CheckResult
 
@@ -208,11 +211,17 @@ class EditHooks:
             self.books.add(result)
             if self.journal is not None:
                 self.journal.add(result)
-            self.counts.update(getattr(report, "editeval_counts", {}))
             with self.making("what the terminal shows of a check"):
                 self.display.show(report, result)
         elif getattr(report, "editeval_explained", False):
             self.display.explain(report, str(report.longrepr))
+
+    def _note_counts(self, report: pytest.TestReport) -> None:
+        """Every attempt has encoded what it encoded; the score of a check counts once."""
+        counts = getattr(report, "editeval_counts", {})
+        if report.outcome not in FINAL or self.books.has_row(report.nodeid):
+            counts = {name: count for name, count in counts.items() if name not in OF_SCORES}
+        self.counts.update(counts)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

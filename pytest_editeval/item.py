@@ -61,6 +61,7 @@ class CheckItem(pytest.Function):
     counts: dict[str, int]
     uses_objects: bool
     _made_now: Counter[str]
+    _was_tried: bool
     _result: CheckResult | None
     _wanted: tuple[Pipe, str | None, dict[Location, Wanted]] | None
     _own_properties: list[tuple[str, object]]
@@ -92,7 +93,7 @@ class CheckItem(pytest.Function):
         )
         known.setdefault(fixtures, getattr(item, "_fixtureinfo", None))
         item.case, item.variant, item.check, item.resolved = parent.case, parent.variant, check, resolved
-        item.edits, item.counts, item._made_now = edits, {}, Counter()
+        item.edits, item.counts, item._made_now, item._was_tried = edits, {}, Counter(), False
         item.uses_objects = spec.inputs == "objects"
         item._wanted = item._result = None
         item._own_properties = list(item.user_properties)
@@ -133,11 +134,12 @@ class CheckItem(pytest.Function):
         run, spec = self.config.stash[RUN], get_metric(self.check.metric)
         pipe = editeval.pipe_for(spec, request.getfixturevalue)
         fingerprint = editeval.fingerprint(pipe, spec)
+        self._made_now.clear()
         try:
             self._make(editeval, request)
             scores = [self._scored(editeval, pipe, request, edit) for edit in self.edits]
         finally:
-            self._wanted = None
+            self._wanted, self._was_tried = None, True
             self.counts = {**run.new_counts(), **self._made_now}
         duration = time.perf_counter() - started
         measured = replace(self.result, fingerprint=fingerprint, device=pipe.device, duration=duration)
@@ -164,7 +166,7 @@ class CheckItem(pytest.Function):
             if edit.location is None and maker is not None:
                 candidate = self.result.candidate
                 model = request.getfixturevalue("edit_model")
-                made = maker.make(self.case, candidate, edit.seed, model, editeval.files.load)
+                made = maker.make(self.case, candidate, edit.seed, model, editeval.files.load, again=self._was_tried)
                 self._made_now.update({EDITS_MADE: made.is_new, EDITS_KEPT: made.is_kept})
                 done = replace(edit, location=made.path)
                 self.edits = (*self.edits[:index], done, *self.edits[index + 1 :])
@@ -217,6 +219,10 @@ class CheckItem(pytest.Function):
         wanted = self.wanted(editeval, pipe, edit)
         if wanted is None:
             raise ImageError(f"{self.case.position}: edited image of case {self.case.id!r} was not made")
+        if self._was_tried:
+            from pytest_editeval.scoring.again import asked_again
+
+            return asked_again(editeval, wanted)
         return editeval.ahead.ask(wanted, request.getfixturevalue, following, sharing)
 
     def foreseen(self, editeval: EditEval, edit: Edit, fixture: Fixture) -> Wanted | None:

@@ -75,16 +75,20 @@ class EditMaker:
         seed: int,
         model: EditModel,
         load: Callable[[Location], LoadedImage],
+        *,
+        again: bool = False,
     ) -> Made:
         """The edit of a case; an `EditModelError` says what the model raised, with its lines of code the first time.
 
-        An `ImageError` of the source is the source's own.
+        A model that has failed with a case is not asked for it `again`, unless the check is tried once more. An
+        `ImageError` of the source is the source's own.
         """
         known = (case.path, case.id, candidate, seed)
         if (made := self._made.get(known)) is not None:
-            if isinstance(made, EditModelError):
+            if not isinstance(made, EditModelError):
+                return Made(made)
+            if not again:
                 raise made
-            return Made(made)
         source = load(case.source)
         try:
             path, made_of = self._place(case, candidate, seed), self._made_of(case, candidate, seed, source)

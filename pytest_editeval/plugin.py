@@ -200,12 +200,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _register_gates(config: pytest.Config) -> None:
-    """Add the hooks that judge gates; a run without edit cases does without."""
+    """Add the hooks that judge gates, and count what was selected; a run without edit cases does without."""
     if not config.pluginmanager.has_plugin("editeval-gates"):
+        from pytest_editeval.dropped_checks import DroppedChecks
+        from pytest_editeval.exit_guard import ExitGuard
         from pytest_editeval.gate_hooks import GateHooks
 
         hooks: Any = config.pluginmanager.get_plugin("editeval-hooks")
-        config.pluginmanager.register(GateHooks(hooks), "editeval-gates")
+        for name, more in (("gates", GateHooks), ("dropped", DroppedChecks), ("exit", ExitGuard)):
+            config.pluginmanager.register(more(hooks), f"editeval-{name}")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

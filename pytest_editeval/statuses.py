@@ -14,3 +14,6 @@ SOFT_RETRIED = "soft failures retried"
 SOFT_SCORED = "soft failures that have a score now"
 NOT_SAVED = "not saved: "  # with the reason behind it
 """What is counted beside the images that were encoded, which are counted under the name of the model's family."""
+
+OF_SCORES = frozenset({SCORES_COMPUTED, SCORES_REMEMBERED, SOFT_RETRIED, SOFT_SCORED})
+"""What is counted once for each check, however often a plugin runs it again."""

@@ -149,7 +149,7 @@ class TerminalHooks:
             return
         if journal.error is not None and self.checks.results_written:
             yield f"{display_path(journal.path)} could not be written, so a kill would have cost rows: {journal.error}"
-        elif self.checks.books.reckoning().not_run or not self.checks.results_written:
+        elif (self.checks.books.reckoning().not_run or not self.checks.results_written) and journal.path.exists():
             yield f"the run has not ended: {display_path(journal.path)} stays until one has, or you remove it"
 
     def _not_saved(self) -> Iterator[str]:

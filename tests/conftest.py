@@ -52,6 +52,13 @@ def _in_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
 
 
+@pytest.fixture
+def pytester(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Without a plugin that keeps a socket and a thread for each run in this process until the end of the process."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:rerunfailures")
+    return pytester
+
+
 @pytest.fixture(autouse=True)
 def _of_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a command prints is as wide as it takes, whatever the terminal is that the tests run in."""

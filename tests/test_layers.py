@@ -52,6 +52,8 @@ LAYERS = [
         "arguments",
         "distribution",
         "collect",
+        "dropped_checks",
+        "exit_guard",
         "item",
     }
     | {"making", "selection", "lost_rows", "progress", "cli", "commands", "reports"},

@@ -33,7 +33,7 @@ def test_a_way_to_end(
     folder = pytester.path
     way.write(folder, models)
     pytester.makeini("[pytest]\nediteval_device = cpu\n")
-    cache = () if "--lf" in way.options else ("-p", "no:cacheprovider")
+    cache = () if {"--lf", "--sw"} & {*way.options} else ("-p", "no:cacheprovider")
     arguments = ["-v", *cache, "--editeval-results=rows.jsonl", "--junitxml=junit.xml", "--editeval-cache=off"]
     arguments += [*(("-n", "2") if index else ()), *way.options]
     if way.apart:

@@ -7,8 +7,10 @@ import os
 import re
 import shutil
 import time
+import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pytest
 
 from conftest import picture
 from project import CONFIG, Project
+from pytest_editeval.cli import main
 from pytest_editeval.run import RUN
 from pytest_editeval.statuses import GATE_FAILED
 
@@ -305,6 +308,105 @@ def test_without_ray_it_says_how_to_install_it(project: Project, monkeypatch: py
     result = project.run("--editeval-ray=local")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: editeval: --editeval-ray needs Ray: pip install 'pytest-editeval[[]ray]'"])
+
+
+HANGS = """
+import time
+from pytest_editeval import MetricSpec, register_metric
+
+def sleeps(source, edited): time.sleep(600)
+def spins(source, edited):
+    while True: pass
+def fine(source, edited): return float(abs(source).mean())
+
+for name in ("sleeps", "spins", "fine"):
+    register_metric(
+        MetricSpec(name, "clip-pipe", True, None, None, "patches", f"theirs:{name}", "-", settings_of="emd")
+    )
+"""
+
+
+def processes(mark: str) -> list[str]:
+    """The command lines of those that have the variable of this name in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_text("utf-8", "replace").replace("\0", " "))
+    return found
+
+
+def test_a_metric_that_hangs_in_an_actor_is_an_error_and_nothing_of_ray_is_left(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.pytester.makepyfile(theirs=HANGS, conftest="import theirs")
+    lines = [
+        f"  - {{id: c{index}, edited: other.png, metrics: {{{metric}: 0, region_emd: 1.0e+9}}}}"
+        for index, metric in enumerate(["fine", "sleeps", "fine", "spins", "fine"])
+    ]
+    project.cases(
+        "defaults: {source: source.png, instruction: Do it., coords: [[20, 20, 80, 80]]}\ncases:\n" + "\n".join(lines)
+    )
+    mark = f"EDITEVAL_TEST_{uuid.uuid4().hex}"
+    monkeypatch.setenv(mark, "1")
+    # The metric's module is where the actors find it, as one of an installed package.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(project.path), FOLDERS, os.environ.get("PYTHONPATH", ""))))
+    options = ("--editeval-ray=local", "--editeval-ray-actors=1", "--editeval-timeout=2", "--editeval-cache=off")
+    outputs = ("--editeval-results=ray.jsonl", "--junitxml=ray.xml")
+    result = project.pytester.runpytest_subprocess("-p", "no:cacheprovider", *options, *outputs, timeout=240)
+    assert processes(mark) == []
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=8, failed=2)
+    result.stdout.fnmatch_lines(["scores: 8 computed, 0 remembered*", "checks: 10 = 8 passed + 2 errors"])
+    assert line(result, "ray: ").startswith("ray: 1 actor on 1 node, ")
+    found = rows(project, "ray.jsonl")
+    hung = {"a.edit.yaml::c1::sleeps": "sleeps", "a.edit.yaml::c3::spins": "spins"}
+    assert {node_id for node_id, row in found.items() if row["score"] is None} == hung.keys()
+    for node_id, name in hung.items():
+        assert found[node_id]["outcome"] == "error"
+        assert (
+            found[node_id]["detail"] == f"metric '{name}' (theirs:{name}) did not end within 2 s (--editeval-timeout)"
+        )
+    assert (
+        sorted(tags for _, _, tags in junit_names(project, "ray.xml") if "failure" in tags)
+        == [["properties", "failure"]] * 2
+    )
+    assert len(found) == len(junit_names(project, "ray.xml")) == 10
+
+
+@pytest.fixture
+def locked(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """With its own copy of the checkpoints, and a lock of them."""
+    for name in ("clip", "dinov3"):
+        shutil.copytree(project.models / name, project.path / name)
+    shutil.copy(project.models / "sam.pth", project.path)
+    project.write("tiny.yaml", CONFIG.format(models=project.path))
+    monkeypatch.chdir(project.path)
+    assert main(["models", "lock", "--config", "tiny.yaml"]) == 0
+    project.one("region_emd: 1.0e+9, dinov3_structure_similarity: 0.0")
+    return project
+
+
+def test_a_lock_holds_for_a_run_on_ray(locked: Project, on_ray: tuple[str, ...]) -> None:
+    options = (*on_ray, "--editeval-lock=editeval.lock.json", "--editeval-results=ray.jsonl", "--editeval-cache=off")
+    green = locked.run(*options)
+    green.assert_outcomes(passed=2)
+    assert green.ret == 0
+    assert line(green, "ray: ").startswith("ray: 1 actor on 1 node, ")
+    assert len(rows(locked, "ray.jsonl")) == 2
+
+    weights = locked.path / "dinov3" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + bytes([weights.read_bytes()[-1] ^ 1]))
+    stopped = locked.run(*options)
+    assert stopped.ret == pytest.ExitCode.USAGE_ERROR
+    errors = [text for text in stopped.errlines if text.startswith("ERROR")]
+    assert len(errors) == 1
+    assert errors[0].startswith("ERROR: editeval: editeval.lock.json: 1 difference")
+    assert "model.safetensors has changed" in stopped.stderr.str()
+    assert "INTERNALERROR" not in stopped.stdout.str() + stopped.stderr.str()
+    assert rows(locked, "ray.jsonl") == {}, "an earlier run's rows are not this run's"
+    stopped.assert_outcomes()
+    assert not ray.is_initialized()
 
 
 def test_gates_controls_and_edits_made_in_the_run(project: Project, on_ray: tuple[str, ...]) -> None:

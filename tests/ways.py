@@ -83,9 +83,24 @@ def raised(what: str) -> str:
     return f"def fault(): raise {what}"
 
 
+def metric_raises(what: str) -> str:
+    return f"""
+        def broken():
+            raise {what}
+
+        paint.fault = broken
+    """
+
+
+TAKEN_OUT = """
+    def pytest_collection_modifyitems(items):
+        items[:] = [item for item in items if "::subject" not in item.nodeid]
+"""
+
+
 def missing(name: str, status: int | tuple[int | None, int | None], conftest: str = "", **more: object) -> Way:
     """A run that ends before the check does."""
-    return Way(name, status, NONE, NONE, NONE, STOPPED, conftest=conftest, **{"line": EARLY, **more})  # type: ignore[arg-type]
+    return Way(name, status, NONE, NONE, NONE, conftest=conftest, **{"gate": STOPPED, "line": EARLY, **more})  # type: ignore[arg-type]
 
 
 WAYS = [
@@ -248,6 +263,52 @@ WAYS = [
         line=EARLY,
     ),
     missing("`pytest.exit(returncode=0)`", (12, 3), before("pytest.exit('enough', returncode=0)"), line=""),
+    missing("a fixture calls `pytest.exit()`", (2, None), fixture("mine and pytest.exit('enough')")),
+    Way(
+        *("a metric calls `pytest.exit()`", 1, "failed", "failure", "error"),
+        color=RED,
+        conftest=metric_raises("pytest.exit.Exception('enough')"),
+        detail="raised Exit: enough",
+    ),
+    Way(
+        *("a metric raises `KeyboardInterrupt`", 1, "failed", "failure", "error"),
+        color=RED,
+        conftest=metric_raises("KeyboardInterrupt"),
+        detail="raised KeyboardInterrupt",
+        line="checks: 4 = 3 passed + 1 error",
+    ),
+    missing(
+        "a metric ends the process with 0 (`os._exit(0)`)",
+        (12, None),
+        "paint.fault = lambda: os._exit(0)",
+        line="ERROR: editeval: os._exit(0) has ended the process; checks: 4 = *4 not run",
+        color=RED,
+        apart=True,
+    ),
+    Way(
+        *("a metric ends its worker with 0 (`os._exit(0)`)", (None, 1), "failed", "error", "error"),
+        color=RED,
+        conftest="paint.fault = lambda: os._exit(0)",
+        detail="crashed while running",
+        line="workers that crashed: gw?*",
+    ),
+    missing("a hook stops the session", 2, before("item.session.shouldstop = 'enough'", "before")),
+    missing("a hook runs no tests", (11, None), "def pytest_runtestloop(): return True", gate="fails"),
+    missing(
+        "a hook takes it out of the run, and deselects nothing",
+        10,
+        TAKEN_OUT,
+        gate="fails",
+        line="taken out of the run by a hook that deselected nothing: 1 check",
+    ),
+    missing(
+        "a hook takes it out, and no gate about it",
+        12,
+        TAKEN_OUT,
+        gates="",
+        line="checks: 4 = 3 passed + 1 not run",
+    ),
+    Way("`--stepwise`", 2, "failed", "failure", "failed", STOPPED, color=WHITE, options=("--sw",), line=EARLY),
     Way("`-x`", (1, 2), "failed", "failure", "failed", STOPPED, color=WHITE, options=("-x",)),
     Way("`--maxfail`", (1, 2), "failed", "failure", "failed", STOPPED, color=WHITE, options=("--maxfail=1",)),
     Way(
