@@ -17,7 +17,7 @@ from pytest_editeval.escapes import visible
 from pytest_editeval.gate_rules import read_gates
 from pytest_editeval.registry import metrics
 from pytest_editeval.validation import MAX_MISTAKES, describe
-from pytest_editeval.yamlfile import DataPath, Document, no_garbage_collection, read_yaml
+from pytest_editeval.yamlfile import DataPath, Document, no_garbage_collection, read_yaml, without_frames
 
 MAX_CASES = 20_000  # of a file, and their checks: reading more would take seconds
 MAX_CHECKS = 80_000
@@ -49,7 +49,10 @@ def load_cases(path: Path, confinement: Confinement | None = None) -> CaseFile:
     file itself or in its `defaults` raises a `CaseError`.
     """
     with no_garbage_collection():
-        return cases_of(read_yaml(path, CaseError), confinement)
+        try:
+            return cases_of(read_yaml(path, CaseError), confinement)
+        except CaseError as error:
+            raise without_frames(error) from None
 
 
 def cases_of(document: Document, confinement: Confinement | None = None) -> CaseFile:

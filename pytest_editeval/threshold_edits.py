@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pytest_editeval.cases import cases_of
 from pytest_editeval.checks import BrokenCase, BrokenCheck, CaseFile, CheckSpec, EditCase
 from pytest_editeval.errors import CaseError, EditEvalError, display_path
@@ -56,9 +54,9 @@ def edit_thresholds(content: bytes, path: Path, profile: str, wanted: Wanted) ->
     edits = TextEdits(content)
     for use in changes.values():
         assert use.wanted is not None, "only uses with a wanted value come here"  # noqa: S101
-        if isinstance(use.node, yaml.MappingStartEvent):
+        if use.node.is_mapping:
             edits.add_entry(use.node, profile, use.wanted)
-        elif isinstance(use.node, yaml.ScalarEvent):
+        elif use.node.text is not None:
             edits.replace_number(use.node, use.wanted)
     edited = parse_yaml(edits.content(), path, CaseError)
     _check_data(document, edited, changes, profile)
@@ -114,7 +112,7 @@ def _place(document: Document, index: int, check: CheckSpec, profile: str) -> tu
     own, default = ("cases", index, "metrics", check.metric), ("defaults", "metrics", check.metric)
     written: tuple[DataPath, ...] = ((*own, "threshold"), own, (*default, "threshold"), default)
     path = next(path for path in written if path in document and document.position(path) == check.threshold_position)
-    if not isinstance(document.node(path), yaml.MappingStartEvent):
+    if (node := document.node(path)) is None or not node.is_mapping:
         return path, False
     for mapping in (path, (*default, "threshold")):  # a case may leave some profiles to the defaults
         if (*mapping, profile) in document:

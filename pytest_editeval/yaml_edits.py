@@ -38,14 +38,14 @@ class TextEdits:
         self._starts = [token.start_mark.index for token in self._tokens]
         self._edits: list[tuple[int, int, str]] = []
 
-    def replace_number(self, node: yaml.ScalarEvent, value: float) -> None:
+    def replace_number(self, node: Node, value: float) -> None:
         """Write another number in the place of one; its anchor, tag and quotes stay."""
         following = range(self._first(node), len(self._tokens))
         token = next(token for index in following if isinstance(token := self._tokens[index], yaml.ScalarToken))
         quotes = 0 if token.plain else 1
         self._edits.append((token.start_mark.index + quotes, token.end_mark.index - quotes, number_text(value)))
 
-    def add_entry(self, mapping: yaml.MappingStartEvent, key: str, value: float) -> None:
+    def add_entry(self, mapping: Node, key: str, value: float) -> None:
         """Write ``key: value`` as the last entry of a mapping that is not empty, in the mapping's own style."""
         first = next(
             index
@@ -75,7 +75,7 @@ class TextEdits:
 
     def _first(self, node: Node) -> int:
         """The number of a node's first token, which may be its anchor or tag."""
-        return bisect_left(self._starts, node.start_mark.index)
+        return bisect_left(self._starts, node.start.index)
 
     def _closing(self, opening: int) -> int:
         depth = 0

@@ -15,7 +15,7 @@ import yaml
 
 from pytest_editeval.errors import LocatedError, Position
 from pytest_editeval.regular_file import read_regular_file
-from pytest_editeval.yaml_builder import QUOTE, Builder, Node
+from pytest_editeval.yaml_builder import QUOTE, Builder, Mark, Node
 from pytest_editeval.yaml_loader import LINE_BREAK, Loader
 
 MAX_BYTES = 16_000_000
@@ -39,7 +39,7 @@ class Document:
     def __init__(self, path: Path, builder: Builder, bytes_read: int) -> None:
         self.path = path
         self.bytes_read = bytes_read
-        self._key: Node | None = None
+        self._key: Mark | None = None
         self._root, self.data = builder.document()
         self._pairs = builder.pairs
         self._items = builder.items
@@ -61,18 +61,18 @@ class Document:
 
         For a value that is left empty, and for a path that does not exist, it is the key of the nearest part that does.
         """
-        key_node, node, found = self._find(path)
-        return self._at(key_node if key or not found else None, key_node, node)
+        key_mark, node, found = self._find(path)
+        return self._at(key_mark, node, on_key=key or not found)
 
     def place(self, path: DataPath, *, key: bool = False) -> Position | None:
         """As `position`, of a path that exists; `None` for one that does not."""
-        key_node, node, found = self._find(path)
-        return self._at(key_node if key else None, key_node, node) if found else None
+        key_mark, node, found = self._find(path)
+        return self._at(key_mark, node, on_key=key) if found else None
 
     def written(self, path: DataPath) -> str | None:
         """The text of the scalar at `path` before it was read as a number, a date, ..."""
         _, node, found = self._find(path)
-        return node.value if found and isinstance(node, yaml.ScalarEvent) else None
+        return node.text if found and node is not None else None
 
     def node(self, path: DataPath) -> Node | None:
         """What is written for the value at `path`: the same node wherever an alias or a merge key repeats it."""
@@ -84,27 +84,25 @@ class Document:
         node = self.node(path)
         return self._built[id(node)][1] if id(node) in self._built else 0
 
-    def _at(self, wanted: Node | None, key_node: Node | None, node: Node | None) -> Position:
+    def _at(self, key: Mark | None, node: Node | None, *, on_key: bool) -> Position:
         if node is None:
             return Position(self.path, 1, 1)
-        mark, end = (wanted or node).start_mark, node.end_mark
-        if wanted is None and isinstance(node, yaml.ScalarEvent) and mark.index == end.index:
-            mark = (key_node or node).start_mark
+        mark = key if key is not None and (on_key or node.is_empty) else node.start
         return Position(self.path, mark.line + 1, mark.column + 1)
 
-    def _find(self, path: DataPath) -> tuple[Node | None, Node | None, bool]:
-        """The key and value nodes of the nearest existing part, and whether that is `path` itself."""
-        key_node, node = self._key, self._root
+    def _find(self, path: DataPath) -> tuple[Mark | None, Node | None, bool]:
+        """The place of the key and the node of the nearest existing part, and whether that is `path` itself."""
+        key, node = self._key, self._root
         for step in path:
             pairs = self._pairs.get(id(node))
             items = self._items.get(id(node)) if pairs is None else None
             if pairs is not None and step in pairs:
-                key_node, node = pairs[step]
+                key, node = pairs[step]
             elif items is not None and isinstance(step, int) and 0 <= step < len(items):
-                key_node, node = None, items[step]
+                key, node = None, items[step]
             else:
-                return key_node, node, False
-        return key_node, node, node is not None
+                return key, node, False
+        return key, node, node is not None
 
 
 @contextmanager
@@ -147,10 +145,17 @@ def parse_yaml(content: bytes, path: Path, error: type[LocatedError], *, tuples:
             return Document(path, Builder(path, error, loader, tuples=tuples), len(content))
         finally:
             loader.dispose()
+    except LocatedError as fault:
+        raise without_frames(fault) from None
     except yaml.MarkedYAMLError as fault:
         raise _explain(path, text, fault, error) from None
     except yaml.YAMLError as fault:
         raise error(Position(path, 1, 1), f"not YAML: {fault}") from None
+
+
+def without_frames(error: LocatedError) -> LocatedError:
+    """The error alone: its line says all, and its frames would hold everything that was read."""
+    return error.with_traceback(None)
 
 
 def _position(path: Path, before: str) -> Position:

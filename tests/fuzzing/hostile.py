@@ -47,8 +47,8 @@ def case_files(size: int) -> Iterator[tuple[str, str]]:
     """Case files: names and contents."""
     # Just within the limits of a file, then beyond them.
     yield "good cases", "cases:\n" + numbered(CASE.replace("%s", "c%d"), min(size, 2_300_000))
-    yield "good cases of five checks", "cases:\n" + numbered(FIVE_CHECKS, min(size, 2_900_000))
-    yield "good cases with everything", "cases:\n" + numbered(EVERYTHING, min(size, 8_400_000))
+    yield "good cases of five checks", "cases:\n" + numbered(FIVE_CHECKS, min(size, 2_600_000))
+    yield "good cases with everything", "cases:\n" + numbered(EVERYTHING, min(size, 6_900_000))
     for name, case in {"smallest": SMALLEST, "five checks": FIVE_CHECKS, "everything": EVERYTHING}.items():
         yield f"cases, {name}", "cases:\n" + numbered(case, size)
     defaults = f"defaults: {{instruction: i, source: a, coords: [[1, 2, 3, 4]], metrics: {FIVE}}}"
