@@ -48,6 +48,7 @@ class RunSettings:
         self.is_worker = hasattr(config, "workerinput")
         self._workerinput: dict[str, Any] = getattr(config, "workerinput", {})
         self._patterns = config.getini("editeval_files")
+        self._edit_files: dict[str, bool] = {}
         device = self.setting("device") or "auto"
         self.candidates = self._candidates()
         self.cache_bytes = parse_size("editeval_cache_size", self.setting("cache_size") or "2GB")
@@ -190,4 +191,7 @@ class RunSettings:
 
     def is_edit_node(self, nodeid: str) -> bool:
         """Whether a node is a file of edit cases, or lies in one."""
-        return self.is_edit_file(nodeid.split("::")[0].rsplit("/", 1)[-1])
+        file = nodeid.partition("::")[0]
+        if file not in self._edit_files:  # asked for every report
+            self._edit_files[file] = self.is_edit_file(file.rpartition("/")[2])
+        return self._edit_files[file]
