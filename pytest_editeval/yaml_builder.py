@@ -35,7 +35,7 @@ Mark = Any
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """What is kept of the event that a value begins with: a tenth of the event. An alias has the node of its anchor.
+    """What is kept of the event that a value begins with. An alias has the node of its anchor.
 
     `text` is a scalar's, before it was read as a number or a date. `is_empty`: nothing at all is written for it.
     """
