@@ -33,7 +33,7 @@ class Loader(_BaseLoader):
         if event.tag is not None and event.tag != "!":
             return event.tag
         value: str = event.value
-        if not event.implicit[0] or value[:1] not in self.yaml_implicit_resolvers:
+        if not event.implicit[0]:
             return TEXT
         if len(value) > MAX_NUMBER_LENGTH:  # PyYAML's patterns take seconds and much memory for a long one
             return CORE + ("int" if _NUMBER_LIKE.fullmatch(value) and any(map(str.isdigit, value)) else "str")

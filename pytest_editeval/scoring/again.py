@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_editeval.errors import ImageError
-from pytest_editeval.scoring.ahead import Promise, Wanted, pass_on
+from pytest_editeval.scoring.ahead import Promise, Wanted
 
 if TYPE_CHECKING:
     from pytest_editeval.scoring.engine import EditEval
@@ -28,8 +28,5 @@ def asked_again(editeval: EditEval, wanted: Wanted) -> Promise:
         images.append(image)
     source, edited = images
     begun = editeval.begin([replace(wanted.request, source=source.ref, edited=edited.ref)], images)[0]
-    for noted, happened in ((promise.remembered, begun.remembered), (promise.retried, begun.retried)):
-        if happened:
-            noted.set()
-    pass_on(begun.score, promise.score)
+    promise.keep_with(begun)
     return promise

@@ -25,6 +25,7 @@ from pytest_editeval.results import Score
 
 if TYPE_CHECKING:
     from pytest_editeval.scoring.engine import EditEval
+    from pytest_editeval.scoring.remembered import Begun
     from pytest_editeval.vision.images import LoadedImage
 
 CHUNKS_AHEAD = 4
@@ -75,6 +76,13 @@ class Promise:
     remembered: Event = field(default_factory=Event)
     retried: Event = field(default_factory=Event)
 
+    def keep_with(self, begun: Begun) -> None:
+        """End with a score that was begun for this promise."""
+        for noted, happened in ((self.remembered, begun.remembered), (self.retried, begun.retried)):
+            if happened:
+                noted.set()
+        pass_on(begun.score, self.score)
+
 
 class Ahead:
     """The window of scores that are being worked out. `pixel_bytes` bounds the decoded images in memory."""
@@ -114,9 +122,10 @@ class Ahead:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _chunk_size(self, wanted: Wanted) -> int:
+        from pytest_editeval.vision.batches import size_of
+
         scorer = self._editeval.scorer
-        backbone = scorer.backbones[wanted.request.backbone]
-        return max(LEAST_CHUNK, backbone.batch.size if hasattr(backbone, "batch") else 1) * scorer.processes
+        return max(LEAST_CHUNK, size_of(scorer.backbones[wanted.request.backbone])) * scorer.processes
 
     def _chunk(self, size: int, fixture: Fixture) -> list[Wanted]:
         """The next checks, as many as bring that many images that are not in the window yet."""
@@ -197,11 +206,7 @@ class Ahead:
         begun = self._editeval.begin(requests, images_by_ref.values(), along)
         scores = [one.score for one in begun]
         for promise, one in zip(promises, begun, strict=True):
-            if one.remembered:
-                promise.remembered.set()
-            if one.retried:
-                promise.retried.set()
-            pass_on(one.score, promise.score)
+            promise.keep_with(one)
         sizes = [3 * ref.size[0] * ref.size[1] for ref in images_by_ref]
         self._largest = max([self._largest, *sizes])
         self._in_flight.append((sum(sizes) if self._editeval.scorer.holds_pixels else 0, scores))
