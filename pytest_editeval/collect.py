@@ -10,6 +10,7 @@ import pytest
 from pytest_editeval.candidates import SEED, Edit, Variant, variants
 from pytest_editeval.cases import load_cases
 from pytest_editeval.checks import BrokenCase, BrokenCheck, EditCase, ResolvedCheck, resolve_check
+from pytest_editeval.circles import let_search_wait
 from pytest_editeval.controls import controls
 from pytest_editeval.errors import CaseError, EditEvalError, LocatedError, display_path
 from pytest_editeval.item import CheckItem
@@ -35,6 +36,7 @@ class EditFile(CaseCollector, pytest.File):
 
     def collect(self) -> Iterator[pytest.Collector]:
         """One node per case and candidate; a case with a mistake is one that fails to collect."""
+        let_search_wait(self.config)
         run = self.config.stash[RUN]
         loaded = load_cases(self.path, run.confinement)
         if loaded.gates:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import tracemalloc
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -121,6 +122,28 @@ def test_an_image_that_is_missing_is_its_own_checks_error(run: Run) -> None:
     with pytest.raises(ImageError, match="image not found"):
         broken.score.result(60)
     assert fine.score.result(60).value is not None
+
+
+def test_images_that_several_checks_share_are_opened_once(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three checks of each edit, all in one part of the window: opening twice at the same time helps nobody."""
+    opened: Counter[str] = Counter()
+    read = images_module.read_bytes
+
+    def counted(location: Any, most: int) -> bytes:
+        opened[Path(location).name] += 1
+        return read(location, most)
+
+    monkeypatch.setattr(images_module, "read_bytes", counted)
+    wanted = [
+        replace(run.check(index), request=replace(run.template, patch_mask_threshold=threshold))
+        for index in range(4)
+        for threshold in (0.1, 0.2, 0.3)
+    ]
+    following = [lambda _, one=one: one for one in wanted[1:]]
+    run.editeval.ahead.ask(wanted[0], lambda _: None, lambda: iter(following), lambda _: ()).score.result(60)
+    for one in wanted[1:]:
+        run.editeval.ahead._promised[one].score.result(60)
+    assert opened == Counter(image.name for one in wanted[::3] for image in one.locations if isinstance(image, Path))
 
 
 def test_decoded_images_in_memory_are_bounded(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,7 @@ LAYERS = [
         "output_hooks",
         "arguments",
         "distribution",
+        "circles",
         "collect",
         "dropped_checks",
         "exit_guard",

@@ -184,7 +184,8 @@ class Ahead:
         while sum(nbytes for nbytes, _ in self._in_flight) > self._pixel_bytes:
             wait(self._in_flight.popleft()[1])
         work, files = self._editeval.scorer.executor.work, self._editeval.files
-        opening = {place: work(files.load, place) for wanted, _ in chunk for place in wanted.locations}
+        places = dict.fromkeys(place for wanted, _ in chunk for place in wanted.locations)
+        opening = {place: work(files.load, place) for place in places}  # each once: most are of several checks
         opened: dict[Location, LoadedImage] = {}
         requests: list[ScoreRequest] = []
         promises: list[Promise] = []
