@@ -69,7 +69,8 @@ bench: $(STAMP)  ## Speed and memory as ratios (DEVICE=cuda for a GPU); the last
 	$(BIN)/python benchmarks/growth.py --device $(DEVICE)
 
 bench-large: $(STAMP)  ## The same on networks of published sizes, and on 100,000 cases
-	$(BIN)/python benchmarks/scoring.py --device $(DEVICE) --profile base --sources 2 --edits 3
+	$(BIN)/python benchmarks/scoring.py --device $(DEVICE) --profile base --repeat 1
+	$(BIN)/python benchmarks/warm.py --device $(DEVICE) --profile base --sources 10 --edits 4 --colds 1
 	$(BIN)/python benchmarks/collection.py --repeat 1 --large 100000
 
 bench-page: $(STAMP)  ## The page of 2,000 checks: its size, and how it opens and filters (needs Chromium)

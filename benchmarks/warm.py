@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import median
 
+import networks
 from common import METRICS, options, print_table, run_inside, run_pytest, spread, workplace, write_suite
 
 
@@ -22,14 +23,18 @@ def write_empty_tests(folder: Path, count: int) -> Path:
 
 def main() -> None:
     """Take the timings and print them."""
-    asked = options(__doc__, sources=50, edits=4, side=256, colds=2, pairs=5).parse_args()
+    parser = options(__doc__, sources=50, edits=4, side=256, colds=2, pairs=5)
+    parser.add_argument("--profile", choices=("embedded", "base"), default="embedded")
+    asked = parser.parse_args()
     checks = asked.sources * asked.edits * len(METRICS)
     with workplace() as folder:
         suite, empty = folder / "suite", write_empty_tests(folder / "bare", checks)
         write_suite(suite, asked.sources, asked.edits, asked.side)
+        profile = networks.embedded() if asked.profile == "embedded" else networks.base(folder / "models")
 
         def scored(store: int) -> list[str | Path]:
-            return ["-o", f"cache_dir={folder / f'store{store}'}", "--editeval-device", asked.device, suite]
+            store_folder = f"cache_dir={folder / f'store{store}'}"
+            return ["-o", store_folder, "--editeval-device", asked.device, *profile.arguments, suite]
 
         def bare() -> float:
             return run_pytest(empty.parent, "-p", "no:editeval", empty).wall
@@ -47,7 +52,7 @@ def main() -> None:
         ("warm / bare", spread(first / second for first, second in pairs), "pair by pair"),
     ]
     suite_size = f"{asked.sources} sources x {asked.edits} edits x {len(METRICS)} metrics at {asked.side} px"
-    title = f"A warm store: {checks} checks ({suite_size}), embedded profile"
+    title = f"A warm store: {checks} checks ({suite_size}), profile {asked.profile}"
     print_table(title, ("", "seconds or ratio", ""), rows, device=asked.device)
 
 

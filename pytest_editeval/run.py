@@ -157,7 +157,7 @@ class EditRun(RunSettings):
         from pytest_editeval.scoring.pool import PipePool
 
         device = self.cluster.device if self.cluster is not None else self.device
-        return PipePool(self.profile, device, self.batch_size, self.worker)
+        return PipePool(self.profile, device, self.batch_size, self.worker, self.store)
 
     @cached_property
     def store(self) -> Store | None:

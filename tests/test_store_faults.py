@@ -32,7 +32,7 @@ from pytest_editeval.scoring.store import Kind, Store, _head
 PATCHES = np.arange(12, dtype=np.float32).reshape(4, 3)
 CLS = np.array([1, 2, 3], np.float32)
 KEYS = ("0123456789abcdef" * 2, "01" * 16)
-KINDS: tuple[Kind, ...] = ("features", "scores", "images")
+KINDS: tuple[Kind, ...] = ("features", "scores", "images", "digests")
 KIND = st.sampled_from(KINDS)
 PLAIN_AND_XDIST = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
 
@@ -47,6 +47,7 @@ def save(store: Store) -> None:
         store.save(key, PATCHES + place, CLS + place, f"mask{place}")
         store.save_score(key, score(place))
         store.save_image(key, ImageRef(f"{place}f" * 16, (640 + place, 480)))
+        store.save_digest(key, f"{place}d" * 32)
 
 
 @contextmanager
@@ -73,6 +74,9 @@ def there(store: Store) -> set[tuple[Kind, int]]:
         if (ref := store.load_image(key)) is not None:
             assert ref == ImageRef(f"{place}f" * 16, (640 + place, 480))
             found.add(("images", place))
+        if (digest := store.load_digest(key)) is not None:
+            assert digest == f"{place}d" * 32
+            found.add(("digests", place))
     return found
 
 
@@ -266,6 +270,16 @@ FOREIGN_IMAGES = {
     "a text for a side": ["0f" * 16, "640", 480],
     "nested without end": DEEP,
 }
+FOREIGN_DIGESTS = {
+    "nothing": "",
+    "too short": "0d" * 31,
+    "too long": "0d" * 33,
+    "capitals": "0D" * 32,
+    "a line end": "0d" * 32 + "\n",
+    "other letters": "0g" * 32,
+    "digits of other scripts": "٣" * 64,
+    "not ASCII": b"\xff" * 64,
+}
 
 
 def of_a_run(body: object) -> bytes:
@@ -283,6 +297,7 @@ FOREIGN = [
     ("scores", "of a number", [3, SCORE]),
     ("scores", "of two runs", ["a run", "a run", SCORE]),
     *(("images", name, body) for name, body in FOREIGN_IMAGES.items()),
+    *(("digests", name, body) for name, body in FOREIGN_DIGESTS.items()),
 ]
 
 
@@ -441,7 +456,7 @@ def test_a_write_that_fails_is_counted_and_leaves_nothing(
         patch.setattr(Path, call, fail)
         save(store)
         assert not there(store)
-    assert store.unwritten == {os.strerror(code): 6}
+    assert store.unwritten == {os.strerror(code): len(ALL)}
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     save(store)
     assert there(store) == ALL

@@ -15,6 +15,7 @@ from pytest_editeval.needs import ImageRef
 from pytest_editeval.results import Score
 
 _HEADER = re.compile(rb"\{'descr': '<f4', 'fortran_order': False, 'shape': \((\d{1,9},|\d{1,9}, \d{1,9})\), \} *\n")
+_SHA256 = re.compile(rb"[0-9a-f]{64}")
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
@@ -83,6 +84,13 @@ def image_of(body: bytes) -> ImageRef:
     if not all(type(side) is int and side > 0 for side in size):
         raise ValueError("no size")
     return ImageRef(digest, (size[0], size[1]))
+
+
+def digest_of_body(body: bytes) -> str:
+    """A SHA-256 in hexadecimal digits, which is its own body."""
+    if not _SHA256.fullmatch(body):
+        raise ValueError("no digest")
+    return body.decode("ascii")
 
 
 def _array(stream: io.BytesIO, dimensions: int) -> NDArray[np.float32]:

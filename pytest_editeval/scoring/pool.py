@@ -11,6 +11,7 @@ from pytest_editeval.profiles import PipeSettings, Profile, SamSettings
 from pytest_editeval.registry import PIPES
 
 if TYPE_CHECKING:
+    from pytest_editeval.scoring.store import Store
     from pytest_editeval.vision.pipes import Pipe
     from pytest_editeval.vision.segmenter import SAMSegmenter
 
@@ -19,16 +20,22 @@ class PipePool:
     """The pipes of a profile; `device`, unless it is auto, wins over the configuration's.
 
     `batch_size` is how many images go through a backbone at once, `None` what suits the device. `worker` is the number
-    of this worker of xdist; workers share the GPUs.
+    of this worker of xdist; workers share the GPUs. The `store` remembers the digests of large checkpoints.
     """
 
     def __init__(
-        self, profile: Profile, device: str = "auto", batch_size: int | None = None, worker: int | None = None
+        self,
+        profile: Profile,
+        device: str = "auto",
+        batch_size: int | None = None,
+        worker: int | None = None,
+        store: Store | None = None,
     ) -> None:
         self.profile = profile
         self.batch_size = batch_size
         self.device = None if device == "auto" else device
         self.worker = worker
+        self._store = store
         self._pipes: dict[PipeSettings, Pipe] = {}
         self._segmenters: dict[SamSettings, SAMSegmenter] = {}
 
@@ -37,6 +44,7 @@ class PipePool:
         if settings not in self._pipes:
             options = {key: value for key, value in asdict(settings).items() if key not in ("pipe_name", "sam")}
             pipe: Pipe = PIPES[settings.pipe_name].load()(**self._on_device(options))
+            pipe.records = self._store
             pipe.sam_block = self.segmenter(settings.sam) if settings.sam else None
             self._pipes[settings] = pipe
         return self._pipes[settings]
@@ -44,7 +52,9 @@ class PipePool:
     def segmenter(self, settings: SamSettings) -> SAMSegmenter:
         """The segmenter with these settings; its weights are not loaded yet."""
         if settings not in self._segmenters:
-            self._segmenters[settings] = PIPES["sam-pipe"].load()(**self._on_device(asdict(settings)))
+            segmenter: SAMSegmenter = PIPES["sam-pipe"].load()(**self._on_device(asdict(settings)))
+            segmenter.records = self._store
+            self._segmenters[settings] = segmenter
         return self._segmenters[settings]
 
     def default_pipe(self, pipe_name: str) -> Pipe:

@@ -1,4 +1,4 @@
-"""What outlasts a run: scores, features, and the content of image files, one file per entry.
+"""What outlasts a run: scores, features, the content of image files and digests of checkpoints, one file per entry.
 
 An entry is known by a digest of everything that can change it. Its first line is a checksum over its kind, its key and
 its body, so a file that is cut off, damaged or put in another's place counts as absent; so does what another program
@@ -31,6 +31,7 @@ from pytest_editeval.results import Score
 from pytest_editeval.scoring.entries import (
     StoredFeatures,
     StoredScore,
+    digest_of_body,
     feature_body,
     features_of,
     image_body,
@@ -39,8 +40,8 @@ from pytest_editeval.scoring.entries import (
     score_of,
 )
 
-Kind = Literal["features", "scores", "images"]
-KINDS: tuple[Kind, ...] = ("features", "scores", "images")
+Kind = Literal["features", "scores", "images", "digests"]
+KINDS: tuple[Kind, ...] = ("features", "scores", "images", "digests")
 T = TypeVar("T")
 
 MAX_BYTES = 2 << 30
@@ -53,7 +54,7 @@ _ENTRY = re.compile(r"([0-9a-f]{2})[0-9a-f]{30}(?P<unfinished>\.[0-9a-f]{32}\.tm
 
 
 class Store:
-    """Entries of three kinds in a folder that is kept within `max_bytes`; what was used longest ago goes first.
+    """Entries of four kinds in a folder that is kept within `max_bytes`; what was used longest ago goes first.
 
     `unwritten` counts the entries that could not be written, by the reason. Threads may share a store. `run` names the
     run whose scores are saved, the same in all of its processes; by default it is a new one.
@@ -92,6 +93,14 @@ class Store:
     def save_image(self, key: str, ref: ImageRef) -> None:
         """Remember what an image file shows."""
         self._write("images", key, image_body(ref))
+
+    def load_digest(self, key: str) -> str | None:
+        """The SHA-256 of a file, or `None`."""
+        return self._load("digests", key, digest_of_body)
+
+    def save_digest(self, key: str, digest: str) -> None:
+        """Remember the SHA-256 of a file."""
+        self._write("digests", key, digest.encode("ascii"))
 
     def score_count(self) -> int:
         """How many scores are remembered."""

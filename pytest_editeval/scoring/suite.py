@@ -27,7 +27,7 @@ def open_editeval(
     profile: Profile, device: str = "auto", batch_size: int | None = None, store: Store | None = None
 ) -> Iterator[EditEval]:
     """The scorer of a profile. What a `conftest.py` puts in the fixtures' place is not known here."""
-    pool = PipePool(profile, device, batch_size)
+    pool = PipePool(profile, device, batch_size, store=store)
 
     def fixture(name: str) -> Any:
         (pipe_name,) = (pipe.name for pipe in PIPES.values() if pipe.fixture == name)

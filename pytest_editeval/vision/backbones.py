@@ -20,7 +20,7 @@ from pytest_editeval.faults import first_line
 from pytest_editeval.regions import Geometry, Size
 from pytest_editeval.vision.batches import BatchSize, default_size
 from pytest_editeval.vision.checkpoint_config import DTYPES, BackboneInfo, checked_geometry, read_backbone
-from pytest_editeval.vision.checkpoints import file_digests
+from pytest_editeval.vision.checkpoints import DigestRecords, file_digests
 from pytest_editeval.vision.features import Features
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
 
@@ -38,7 +38,7 @@ class Backbone:
     checkpoint's own geometry) or ``"squash"`` (the whole image, no crop). The constructor reads the checkpoint's
     configuration files (`CheckpointError`); weights are loaded when the first image is encoded, `batch_size` images go
     through the network at once. `settings` make an equal backbone in another process. `model_class` is the network's
-    class in transformers.
+    class in transformers; `records` remember the digests of large files.
     """
 
     family: ClassVar[str]
@@ -47,6 +47,8 @@ class Backbone:
     model_types: ClassVar[frozenset[str]]
     resizable: ClassVar[bool]
     model_class: ClassVar[str]
+
+    records: DigestRecords | None = None
 
     def __init__(
         self,
@@ -92,7 +94,8 @@ class Backbone:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the checkpoint's files and of the settings that change the features; not of the device."""
-        return digest_of({"files": file_digests(self.model_path), "geometry": self.geometry, "dtype": self.dtype})[:16]
+        files = file_digests(self.model_path, self.records)
+        return digest_of({"files": files, "geometry": self.geometry, "dtype": self.dtype})[:16]
 
     @cached_property
     def model(self) -> nn.Module:

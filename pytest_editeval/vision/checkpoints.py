@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import time
 from functools import cache
 from pathlib import Path
+from typing import Protocol
 
+from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, display_path
 from pytest_editeval.faults import first_line
 from pytest_editeval.vision.hub import CONFIGS, hub_snapshot
@@ -14,6 +18,22 @@ from pytest_editeval.vision.weights import weight_files
 
 HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
 FILE_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
+
+LARGE = 16 << 20
+"""Bytes from which on it takes longer to digest a file than to remember its digest."""
+
+SETTLED_SECONDS = 3.0
+"""How old a file's last change has to be: a second one soon after it might leave the same time (FAT's are even)."""
+
+
+class DigestRecords(Protocol):
+    """Digests of files that outlast the process, by a key."""
+
+    def load_digest(self, key: str) -> str | None:
+        """The digest, if it is known."""
+
+    def save_digest(self, key: str, digest: str) -> None:
+        """Remember the digest."""
 
 
 def is_local(model_path: str) -> bool:
@@ -54,13 +74,35 @@ def checkpoint_files(model_path: str) -> list[Path]:
     return configs + weight_files(model_path, path)
 
 
-def file_digests(model_path: str) -> dict[str, str]:
-    """SHA-256 of each of the checkpoint's files, by name. What a hub id lacks on disk is downloaded."""
+def file_digests(model_path: str, records: DigestRecords | None = None) -> dict[str, str]:
+    """SHA-256 of each of the checkpoint's files, by name. What a hub id lacks on disk is downloaded.
+
+    With `records` a large file is read once for as long as it stays the same file, with the same size and times.
+    """
     try:
         stats = [(file, file.stat()) for file in checkpoint_files(model_path)]
-        return {file.name: _file_digest(file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for file, stat in stats}
+        return {file.name: _known_digest(file, stat, records) for file, stat in stats}
     except OSError as error:
         raise CheckpointError(f"{model_path} cannot be read: {first_line(error)}") from None
+
+
+def _known_digest(file: Path, stat: os.stat_result, records: DigestRecords | None) -> str:
+    own = (file, *_state(stat))
+    # Windows' ctime is that of a file's creation, and anybody can set an mtime.
+    if records is None or stat.st_size < LARGE or os.name == "nt":
+        return _file_digest(*own)
+    key = digest_of({"file": file.absolute(), "device": stat.st_dev, "inode": stat.st_ino, "is": _state(stat)})
+    digest = records.load_digest(key)
+    if digest is None:
+        digest = _file_digest(*own)
+        if _state(file.stat()) == _state(stat) and time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED_SECONDS:
+            records.save_digest(key, digest)
+    return digest
+
+
+def _state(stat: os.stat_result) -> tuple[int, int, int]:
+    """What changes with a file: size, time of its content, time of any change."""
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 @cache

@@ -24,7 +24,7 @@ from pytest_editeval.registry import WHITE, Box, Color
 from pytest_editeval.results import Reason, SoftFailure
 from pytest_editeval.vision.batches import BatchSize, default_size, is_out_of_memory
 from pytest_editeval.vision.checkpoint_config import DTYPES, SAM_TYPES, read_config
-from pytest_editeval.vision.checkpoints import file_digests, is_local, local_path
+from pytest_editeval.vision.checkpoints import DigestRecords, file_digests, is_local, local_path
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
 
 if TYPE_CHECKING:
@@ -64,7 +64,10 @@ class SAMSegmenter:
     `model_path` is a segment-anything `.pth` file (its sizes are read from the weights; `model_type` `vit_b`, `vit_l`
     or `vit_h` is checked against them), or a transformers directory or hub id (SAM, SAM 2). The constructor checks the
     settings; weights are loaded when the first image is embedded. `settings` make an equal one in another process.
+    `records` remember the digests of large files.
     """
+
+    records: DigestRecords | None = None
 
     def __init__(
         self,
@@ -110,7 +113,7 @@ class SAMSegmenter:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of the checkpoint's files and of the dtype."""
-        return digest_of({"files": file_digests(self.model_path), "dtype": self.dtype})[:16]
+        return digest_of({"files": file_digests(self.model_path, self.records), "dtype": self.dtype})[:16]
 
     @cached_property
     def backend(self) -> SegmentAnythingFile | TransformersSam:
