@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases report lint-cases test lint types security docs fuzz-images reference pictures screenshots check bench bench-large bench-page load-test matrix gate-simulation kill-test store-test fuzz clean
+.PHONY: help cases report lint-cases test lint types security docs fuzz-images reference pictures screenshots check bench bench-large embedded-bench bench-page load-test matrix gate-simulation kill-test store-test fuzz clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -72,6 +72,11 @@ bench-large: $(STAMP)  ## The same on networks of published sizes, and on 100,00
 	$(BIN)/python benchmarks/scoring.py --device $(DEVICE) --profile base --repeat 1
 	$(BIN)/python benchmarks/warm.py --device $(DEVICE) --profile base --sources 10 --edits 4 --colds 1
 	$(BIN)/python benchmarks/collection.py --repeat 1 --large 100000
+
+embedded-bench: $(STAMP)  ## How good the embedded checkpoints are, beside two floors (needs Debian packages: training/README.md)
+	$(BIN)/python -m pip install --quiet --editable ".[train]"
+	test -f build/training/cutouts.npy || $(BIN)/python training/data.py
+	$(BIN)/python training/bench.py $(ARGS)
 
 bench-page: $(STAMP)  ## The page of 2,000 checks: its size, and how it opens and filters (needs Chromium)
 	$(BIN)/python benchmarks/page.py $(ARGS)

@@ -36,9 +36,7 @@ class Run:
     many steps fit in depends on the machine.
     """
 
-    def __init__(
-        self, name: str, args: argparse.Namespace, model: nn.Module, *, rate: float, decay: float
-    ) -> None:
+    def __init__(self, name: str, args: argparse.Namespace, model: nn.Module, *, rate: float, decay: float) -> None:
         self.path: Path = args.work / f"{name}.pt"
         self.model = model
         self.budget: float = args.minutes * 60
@@ -131,9 +129,7 @@ def recolour(x: Tensor, rng: Rng, strength: float | NDArray[np.float64] = 1.0) -
     out = out.clamp(1e-4, 1).pow(torch.from_numpy(gamma).float()).view_as(x)
     h, w = x.shape[-2:]
     slope = torch.from_numpy(s[..., None] * rng.normal(0, 0.15, (n, 2, 1, 1))).float()
-    ramp = (
-        slope[:, :1] * torch.linspace(-1, 1, w) + slope[:, 1:] * torch.linspace(-1, 1, h)[:, None]
-    )
+    ramp = slope[:, :1] * torch.linspace(-1, 1, w) + slope[:, 1:] * torch.linspace(-1, 1, h)[:, None]
     return (out * (1 + ramp)).clamp(0, 1)
 
 

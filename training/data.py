@@ -128,9 +128,7 @@ class Pictures:
         numbers = np.arange(len(cutouts))
         self.cutouts: Array = cutouts
         self.numbers = numbers[(numbers % HELD_OUT_EVERY == 0) == held_out]
-        self.photos: list[Array] = [
-            np.load(work / f"photo-{Path(name).stem}.npy", mmap_mode="r") for name in PHOTOS
-        ]
+        self.photos: list[Array] = [np.load(work / f"photo-{Path(name).stem}.npy", mmap_mode="r") for name in PHOTOS]
 
     def texture(self, rng: Rng, height: int, width: int) -> Array:
         """Coloured noise of several octaves, sometimes laid over by stripes."""
@@ -200,9 +198,7 @@ def warp(rgba: Array, matrix: NDArray[np.float32], height: int, width: int) -> A
     return np.asarray(cv2.warpAffine(pre, matrix, (width, height), flags=cv2.INTER_LINEAR))
 
 
-def placement(
-    rng: Rng, size: float, centre: tuple[float, float], turn: float, flip: bool
-) -> NDArray[np.float32]:
+def placement(rng: Rng, size: float, centre: tuple[float, float], turn: float, flip: bool) -> NDArray[np.float32]:
     """The affine matrix that puts a cut-out of `size` pixels around `centre`."""
     scale = size / CUTOUT
     angle = rng.uniform(-turn, turn)

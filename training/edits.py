@@ -107,9 +107,7 @@ def swirl(picture: Array, rng: Rng) -> Array:
     field = rng.normal(0, 0.12 * min(h, w), (2, 4, 4)).astype(np.float32)
     dx, dy = (cv2.resize(f, (w, h), interpolation=cv2.INTER_CUBIC) for f in field)
     yy, xx = np.mgrid[:h, :w].astype(np.float32)
-    return np.asarray(
-        cv2.remap(picture, xx + dx, yy + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    )
+    return np.asarray(cv2.remap(picture, xx + dx, yy + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT))
 
 
 def replaced_by(others: list[Array]) -> Edit:
@@ -139,5 +137,25 @@ def object_added(pictures: Pictures) -> Edit:
     return edit
 
 
-HARMLESS: dict[str, Edit] = {"jpeg": jpeg, "resize": resize_and_back}
-COLOURS: dict[str, Edit] = {"hue": hue, "tint": tint, "retone": retone, "grey": grey}
+def replaced_alike(others: list[Array]) -> Edit:
+    """Put a piece of another photograph there, with this place's mean and spread in each channel."""
+    replace = replaced_by(others)
+
+    def edit(picture: Array, rng: Rng) -> Array:
+        other = replace(picture, rng).astype(np.float32)
+        wanted, found = picture.astype(np.float32), other - other.mean((0, 1))
+        scale = wanted.std((0, 1)) / np.maximum(found.std((0, 1)), 1e-3)
+        return (found * scale + wanted.mean((0, 1))).clip(0, 255).astype(np.uint8)
+
+    return edit
+
+
+def recoloured(picture: Array, rng: Rng) -> Array:
+    """Another colour, and another tone: what a good edit does to an object that stays what it is."""
+    colour = (hue, tint, grey)[rng.integers(3)]
+    return retone(colour(picture, rng), rng)
+
+
+def saved(picture: Array, rng: Rng) -> Array:
+    """What happens to every edit: it is made at another size, and saved as JPEG."""
+    return jpeg(resize_and_back(picture, rng), rng)

@@ -76,9 +76,7 @@ def object_view(rgba: Array, rng: Rng) -> Array:
         # A bite out of the mask, or a rim lost to erosion.
         if rng.random() < 0.5:
             where = rng.integers(0, SIDE, 2)
-            cv2.circle(
-                layer, (int(where[0]), int(where[1])), int(rng.integers(15, 50)), (0,) * 4, -1
-            )
+            cv2.circle(layer, (int(where[0]), int(where[1])), int(rng.integers(15, 50)), (0,) * 4, -1)
         else:
             layer = np.asarray(cv2.erode(layer, np.ones((5, 5), np.uint8)), np.uint8)
     canvas = paste(np.full((SIDE, SIDE, 3), 255, np.uint8), layer)
@@ -96,9 +94,7 @@ def toned(rgba: Array, rng: Rng, strength: float) -> Array:
     return np.dstack([tone.numpy().astype(np.uint8), rgba[..., 3:]])
 
 
-def object_views(
-    pictures: Pictures, rng: Rng, number: int = OBJECTS, calm: float = 1.0
-) -> tuple[Tensor, Tensor]:
+def object_views(pictures: Pictures, rng: Rng, number: int = OBJECTS, calm: float = 1.0) -> tuple[Tensor, Tensor]:
     """Two views each of some objects; the higher `calm`, the fewer strong recolourings."""
     first: list[Array] = []
     second: list[Array] = []
@@ -168,9 +164,7 @@ def leak(pictures: Pictures, picture: Array, rng: Rng) -> Array:
     return np.ascontiguousarray(changed)
 
 
-def scene_triples(
-    pictures: Pictures, rng: Rng, number: int = SCENES
-) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
+def scene_triples(pictures: Pictures, rng: Rng, number: int = SCENES) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
     """Pictures; edited in a box and re-encoded; edited in a box and leaking.  And the free patches.
 
     The edit is there because the patches outside must not feel what happens inside the box.

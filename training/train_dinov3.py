@@ -141,10 +141,7 @@ def main() -> None:
         two = recolour_part(two, rng)
         left, right = object_views(pictures, rng, objects, calm=2.0)
         if side != left.shape[-1]:
-            left, right = (
-                F.interpolate(v, (side, side), mode="bilinear", antialias=True)
-                for v in (left, right)
-            )
+            left, right = (F.interpolate(v, (side, side), mode="bilinear", antialias=True) for v in (left, right))
         cls, patches = model(torch.cat([one, two, left, right]))
         a, b = at(patches[:number], place_one), at(patches[number : 2 * number], place_two)
         # Centred, so that a direction common to all patches neither helps nor hurts.

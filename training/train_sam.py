@@ -124,9 +124,7 @@ def jittered_box(mask: Array, rng: Rng) -> list[float]:
     ]
 
 
-def batch(
-    pictures: Pictures, rng: Rng, size: int = BATCH
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def batch(pictures: Pictures, rng: Rng, size: int = BATCH) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Padded pictures (0..255), boxes, true masks at a quarter, valid area, and who owns a box."""
     images = torch.zeros(size, 3, SIDE, SIDE)
     valid = torch.zeros(size, SIDE // 4, SIDE // 4)
