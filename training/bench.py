@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from data import Array, Pictures, paste, placement, warp
 from held_out import OPENCV, SIDE, Stamp, photographs, stamps
 from pytest_editeval import CLIPPipe, DINOv3Pipe
 from pytest_editeval.vision.features import Features
+from pytest_editeval.vision.images import load_image
 from pytest_editeval.vision.objects import pad_to_square
 from pytest_editeval.vision.pipes import Pipe
 from pytest_editeval.vision.segmenter import SAMSegmenter
@@ -36,6 +38,7 @@ from train_sam import build_sam, jittered_box
 
 SEEDS = (11, 22, 33)
 DRAWS = 2000
+AT_ONCE = 64
 LIMIT = 16 << 20
 SECONDS = 3.0
 MASK_SIDE = 16
@@ -100,10 +103,16 @@ def patch_scores(pipe: Pipe, metric: str, pairs: Iterable[Pair], sign: float) ->
     """Of an edit inside, or outside, its box."""
     mode = "inner" if metric == "dinov3_structure_similarity" else "outer"
     found: Scored = defaultdict(list)
-    for pair in pairs:
-        score = pipe(pair.source, pair.edited, [pair.box], mode, metric)
-        assert score is not None, pair.kind
-        found[pair.kind].append((pair.cluster, sign * score))
+    left = iter(pairs)
+    while part := list(islice(left, AT_ONCE)):
+        images = [(load_image(pair.source), load_image(pair.edited)) for pair in part]
+        requests = [
+            pipe.request(metric, source.ref, edited.ref, [pair.box], mode)
+            for pair, (source, edited) in zip(part, images, strict=True)
+        ]
+        for pair, score in zip(part, pipe.scorer.score(requests, chain(*images)), strict=True):
+            assert score.value is not None, pair.kind
+            found[pair.kind].append((pair.cluster, sign * score.value))
     return found
 
 
