@@ -70,7 +70,7 @@ bench: $(STAMP)  ## Speed and memory as ratios (DEVICE=cuda for a GPU); the last
 
 bench-large: $(STAMP)  ## The same on networks of published sizes, and on 100,000 cases
 	$(BIN)/python benchmarks/scoring.py --device $(DEVICE) --profile base --repeat 1
-	$(BIN)/python benchmarks/warm.py --device $(DEVICE) --profile base --sources 10 --edits 4 --colds 1
+	$(BIN)/python benchmarks/warm.py --device $(DEVICE) --profile base --sources 5 --colds 1
 	$(BIN)/python benchmarks/collection.py --repeat 1 --large 100000
 
 embedded-bench: $(STAMP)  ## How good the embedded checkpoints are, beside two floors (needs Debian packages: training/README.md)

@@ -21,6 +21,7 @@ import checkpoints
 transformers.utils.logging.disable_progress_bar()
 
 SAM_DECODER_HEADS = 8
+PROFILES = ("embedded", "base")
 
 CONFIG = """\
 profile: {name}
@@ -72,6 +73,11 @@ def embedded() -> Profile:
         sys.exit("pytest_editeval is not installed")
     folder = Path(spec.origin).parent / "embedded"
     return Profile("embedded", folder / "clip", folder / "dinov3", folder / "sam" / "sam.pth", None)
+
+
+def named(name: str, folder: Path) -> Profile:
+    """The profile of that name, one of `PROFILES`; what it has to be made of goes into the folder."""
+    return embedded() if name == "embedded" else base(folder)
 
 
 def base(folder: Path) -> Profile:

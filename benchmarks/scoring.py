@@ -199,7 +199,7 @@ class Round:
 def parsed() -> argparse.Namespace:
     """The command line."""
     parser = options(__doc__, sources=6, edits=4, side=512, repeat=3)
-    parser.add_argument("--profile", choices=("embedded", "base"), default="embedded")
+    parser.add_argument("--profile", choices=networks.PROFILES, default="embedded")
     parser.add_argument("--one-box", action="store_true", help="all edits of a source change the same object")
     return parser.parse_args()
 
@@ -208,7 +208,7 @@ def rounds(folder: Path, asked: argparse.Namespace) -> tuple[list[Round], Floor]
     """All timings, and the floor they were taken with."""
     suite = write_suite(folder / "suite", asked.sources, asked.edits, asked.side, one_box=asked.one_box)
     write_warm_up_test(folder)
-    profile = networks.embedded() if asked.profile == "embedded" else networks.base(folder / "models")
+    profile = networks.named(asked.profile, folder / "models")
     loaded = networks.load(profile, asked.device)
     floor, per_call = Floor(loaded, suite), PerCall(loaded)
     for metric in METRICS:

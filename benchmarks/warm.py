@@ -24,13 +24,13 @@ def write_empty_tests(folder: Path, count: int) -> Path:
 def main() -> None:
     """Take the timings and print them."""
     parser = options(__doc__, sources=50, edits=4, side=256, colds=2, pairs=5)
-    parser.add_argument("--profile", choices=("embedded", "base"), default="embedded")
+    parser.add_argument("--profile", choices=networks.PROFILES, default="embedded")
     asked = parser.parse_args()
     checks = asked.sources * asked.edits * len(METRICS)
     with workplace() as folder:
         suite, empty = folder / "suite", write_empty_tests(folder / "bare", checks)
         write_suite(suite, asked.sources, asked.edits, asked.side)
-        profile = networks.embedded() if asked.profile == "embedded" else networks.base(folder / "models")
+        profile = networks.named(asked.profile, folder / "models")
 
         def scored(store: int) -> list[str | Path]:
             store_folder = f"cache_dir={folder / f'store{store}'}"

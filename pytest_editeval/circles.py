@@ -15,7 +15,6 @@ import pytest
 MANY = 1_000
 """Checks from which on a suite is left out of the search."""
 
-
 PLUGIN = "editeval-circles"
 
 

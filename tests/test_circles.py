@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -95,7 +94,7 @@ def test_as_it_is_in_workers(project: Project) -> None:
     assert seen(project).endswith("frozen False")
 
 
-def test_collected_modules_are_searched_again(project: Project, tmp_path: Path) -> None:
+def test_collected_modules_are_searched_again(project: Project) -> None:
     """What comes after collecting is found as ever."""
     project.one("emd: 1.0e+9")
     project.write(

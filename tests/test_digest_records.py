@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +13,14 @@ import pytest
 
 from project import Project
 from pytest_editeval import CLIPPipe
+from pytest_editeval.scoring.locking import locked_checkpoint
 from pytest_editeval.scoring.store import Store
 from pytest_editeval.vision import checkpoints
 from pytest_editeval.vision.checkpoints import file_digests
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of files that are read for their digest; no process remembers any."""
     names: list[str] = []
     digest = checkpoints._file_digest.__wrapped__
@@ -128,6 +129,13 @@ def test_what_changes_while_it_is_read_is_not_remembered(
     assert not list(store.folder.rglob("*"))
 
 
+def test_a_lock_file_is_compared_with_what_is_read(checkpoint: Path, store: Store, read: list[str]) -> None:
+    digests = file_digests(str(checkpoint), store)
+    locked = locked_checkpoint(str(checkpoint))
+    assert {name: file.sha256 for name, file in locked.files.items()} == digests
+    assert read == ["sam.pth"] * 2
+
+
 def test_a_copy_elsewhere_is_another_file(checkpoint: Path, store: Store, read: list[str], tmp_path: Path) -> None:
     other = tmp_path / "copy" / "sam.pth"
     other.parent.mkdir()
@@ -146,7 +154,7 @@ def test_pipes_have_the_same_fingerprint_with_and_without(models: Path, store: S
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
 def test_a_run_remembers_them(project: Project, options: tuple[str, ...]) -> None:
-    """Of every checkpoint; a lock file is compared with what is there all the same."""
+    """Of every checkpoint, in one process and in workers."""
     project.write(
         "conftest.py",
         """

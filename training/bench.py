@@ -41,7 +41,7 @@ DRAWS = 2000
 AT_ONCE = 64
 LIMIT = 16 << 20
 SECONDS = 3.0
-MASK_SIDE = 16
+THUMBNAIL = 16
 
 Floats = NDArray[np.float64]
 Scored = dict[str, list[tuple[int, float]]]
@@ -57,7 +57,7 @@ class RawPixels(Pipe):
     def encode(self, images: Sequence[Any]) -> list[Features]:
         pixels, patch = self._pixels(images), self.patch_size
         rows = torch.nn.functional.unfold(pixels, patch, stride=patch).transpose(1, 2)
-        small = torch.nn.functional.interpolate(pixels, (MASK_SIDE, MASK_SIDE), mode="area").flatten(1)
+        small = torch.nn.functional.interpolate(pixels, (THUMBNAIL, THUMBNAIL), mode="area").flatten(1)
         return [Features(one.numpy(), cls.numpy()) for one, cls in zip(rows, small, strict=True)]
 
 
@@ -237,12 +237,12 @@ def sam_table(models: Path, work: Path, photos: Sequence[Array], objects: Sequen
     found: dict[str, list[float]] = defaultdict(list)
     for seed in SEEDS:
         rng = np.random.default_rng([seed, 5])
-        for count, index in enumerate(rng.permutation(len(objects))[: number // len(SEEDS)]):
+        for place, index in enumerate(rng.permutation(len(objects))[: number // len(SEEDS)]):
             size = float(SIDE * rng.uniform(0.3, 0.8))
             middle = (SIDE * rng.uniform(0.35, 0.65), SIDE * rng.uniform(0.35, 0.65))
             layer = warp(objects[index].rgba, placement(rng, size, middle, 0.2, False), SIDE, SIDE)
             true = layer[..., 3] > 127
-            image = paste(photos[count % len(photos)], layer)
+            image = paste(photos[place % len(photos)], layer)
             box = tuple(float(value) for value in jittered_box(true.astype(np.uint8), rng))
             masks = {name: sam.masks(sam.embed(Image.fromarray(image)), [box])[0] for name, sam in networks.items()}
             masks["ellipse"] = suites.inscribed_ellipse(box, SIDE) > 0
@@ -252,7 +252,8 @@ def sam_table(models: Path, work: Path, photos: Sequence[Array], objects: Sequen
             for name, mask in masks.items():
                 found[name].append(float((mask & true).sum() / max(1, (mask | true).sum())))
     rng = np.random.default_rng(0)
-    draws = rng.integers(0, number // len(SEEDS) * len(SEEDS), (DRAWS, number // len(SEEDS) * len(SEEDS)))
+    count = len(found["trained"])
+    draws = rng.integers(0, count, (DRAWS, count))
     rows = []
     for name, values in found.items():
         each = np.array(values)
@@ -271,7 +272,7 @@ def sam_table(models: Path, work: Path, photos: Sequence[Array], objects: Sequen
         ("45 % above 0.75", clear >= 0.45),
     ]
     verdict = ", ".join(f"{name} {_met(is_met)}" for name, is_met in met)
-    title = f"SAM, stamps on photographs, jittered box: {len(found['trained'])} objects; targets: {verdict}"
+    title = f"SAM, stamps on photographs, jittered box: {count} objects; targets: {verdict}"
     return table(title, rows, ["mask", "mean IoU", "above 0.75"])
 
 

@@ -71,7 +71,8 @@ def cut_out_objects(stamps: Sequence[Stamp], rng: Rng, number: int) -> Iterator[
     kinds = np.array([stamp.kind for stamp in stamps])
     chosen = [index for index in rng.permutation(len(stamps)) if (kinds == kinds[index]).sum() > 1][:number]
     for index in chosen:
-        stamp, own = stamps[index], on_white(stamps[index].rgba)
+        stamp = stamps[index]
+        own = on_white(stamp.rgba)
         toned = np.dstack([edits.recoloured(stamp.rgba[..., :3].copy(), rng), stamp.rgba[..., 3:]])
         yield Pair(int(index), GOOD, own, edits.saved(on_white(toned), rng))
         alike = rng.choice(np.flatnonzero((kinds == stamp.kind) & (np.arange(len(stamps)) != index)))
@@ -92,12 +93,8 @@ def rectangles(photos: Sequence[Array], rng: Rng, boxes: int) -> Iterator[Pair]:
                 apart = edits.random_box(SIDE, rng, 0.06, 0.25)
             other = photos[int(rng.choice([i for i in range(len(photos)) if i != index]))]
             yield Pair(index, "same kind", own, edits.saved(_cut(photo, apart), rng))
-            yield Pair(
-                index,
-                "random",
-                own,
-                edits.saved(_cut(other, edits.random_box(SIDE, rng, 0.06, 0.25)), rng),
-            )
+            elsewhere = edits.random_box(SIDE, rng, 0.06, 0.25)
+            yield Pair(index, "random", own, edits.saved(_cut(other, elsewhere), rng))
 
 
 def on_white(rgba: Array) -> Array:
