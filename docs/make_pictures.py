@@ -204,6 +204,7 @@ def of_objects() -> tuple[Picture, Picture]:
         return Panel(words, coffee, edited, (CUP, CUP))
 
     blue_cup = photograph("edits/coffee_blue_cup.jpg")
+    grey = ImageOps.grayscale(dahlia).convert("RGB")
     tiles = bloom("shuffled tiles", within(dahlia, DAHLIA, shuffled))
     mirrored = bloom("mirrored in the box", within(dahlia, DAHLIA, ImageOps.mirror))
     evening = Panel("another sky", china, photograph("edits/china_sunset.jpg"), (PAGODA, PAGODA))
@@ -212,18 +213,14 @@ def of_objects() -> tuple[Picture, Picture]:
             "sam_clip_cls_sim",
             None,
             (bloom("as asked: a violet dahlia", photograph("edits/flower_violet.jpg")), bloom("untouched", dahlia)),
-            sees=(
-                bloom("all colour lost", ImageOps.grayscale(dahlia).convert("RGB")),
-                cup("a blue cup, even if asked for", blue_cup),
-                flower,
-            ),
-            misses=(tiles, mirrored, bloom("the bloom below is gone", photograph("edits/flower_no_bud.jpg"))),
+            sees=(flower, tiles, bloom("all colour lost", grey)),
+            misses=(evening, mirrored, bloom("the bloom below is gone", photograph("edits/flower_no_bud.jpg"))),
         ),
         Picture(
             "sam_dino_cls_sim",
             None,
             (cup("as asked: a blue cup", blue_cup), cup("untouched", coffee)),
-            sees=(flower, tiles, bloom("all colour lost", ImageOps.grayscale(dahlia).convert("RGB"))),
+            sees=(flower, tiles, bloom("all colour lost", grey)),
             misses=(
                 cup("another table", around(coffee, CUP, lambda image: turned_hue(image, 180))),
                 evening,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from project import Project
+from pytest_editeval.profiles import EMBEDDED_LIMITS
 from pytest_editeval.results import CheckResult
 
 PLAIN_AND_XDIST = pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["plain", "xdist"])
@@ -147,6 +148,7 @@ def test_without_a_configuration_the_embedded_profile_is_used_and_says_so(
         [
             "editeval: profile embedded (for learning the tool and testing pipelines, not for gating a release) "
             "· device cpu · 3 checkpoints, 15.* MB",
+            *(f"editeval: {limit}" for limit in EMBEDDED_LIMITS),
         ]
     )
 

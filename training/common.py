@@ -1,28 +1,37 @@
-"""What the three training scripts share: options, clock, checkpoints and picture tensors."""
+"""What the three training scripts share: options, steps, checkpoints and picture tensors."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
+import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
 
 Rng = np.random.Generator
+Batch = tuple[Tensor, ...]
+WARM_UP = 100
+# The part of a run in which the learning rate falls to nothing.
+LAST = 0.25
+LOGGED = 50
 
 
-def options(description: str, *, minutes: float, output: str) -> argparse.Namespace:
+def options(description: str, *, steps: int, output: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--work", type=Path, default=Path("build/training"), help="cache folder")
     parser.add_argument("--output", type=Path, default=Path("pytest_editeval/embedded") / output)
-    parser.add_argument("--minutes", type=float, default=minutes, help="training time")
+    parser.add_argument("--steps", type=int, default=steps, help="length of the whole run")
+    parser.add_argument("--start", type=Path, help="weights to go on from, as --output has them; not those of --work")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--export-only", action="store_true", help="write the last checkpoint")
@@ -30,23 +39,32 @@ def options(description: str, *, minutes: float, output: str) -> argparse.Namesp
 
 
 class Run:
-    """A time-boxed training run that can be stopped and continued.
+    """A training run of a number of steps, that can be stopped and continued.
 
-    The learning rate follows the clock, not a step count: the budget is minutes of CPU, and how
-    many steps fit in depends on the machine.
+    Everything that is random follows from the seed and the number of the step, so that a run which
+    was stopped sees the pictures that it would have seen. The learning rate is constant after the
+    warm-up and, unless another run follows, falls in the last quarter: a run that turns out to be too
+    short can be made longer.
     """
 
-    def __init__(self, name: str, args: argparse.Namespace, model: nn.Module, *, rate: float, decay: float) -> None:
+    def __init__(
+        self, name: str, args: argparse.Namespace, model: nn.Module, *, rate: float, decay: float, falls: bool = True
+    ) -> None:
+        self.falls = falls
         self.path: Path = args.work / f"{name}.pt"
+        self.log: Path = args.work / f"{name}.csv"
         self.model = model
-        self.budget: float = args.minutes * 60
+        self.steps: int = args.steps
+        self.seed: int = args.seed
         self.rate = rate
-        self.spent = 0.0
         self.step = 0
-        matrices = [p for p in model.parameters() if p.ndim > 1]
-        vectors = [p for p in model.parameters() if p.ndim <= 1]
+        self.spent = 0.0
+        trained = [p for p in model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}],
+            [
+                {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
+                {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+            ],
             lr=rate,
             betas=(0.9, 0.98),
         )
@@ -55,24 +73,34 @@ class Run:
             model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.spent, self.step = state["spent"], state["step"]
-        # The step is part of the seed so that a continued run does not see old pictures again.
-        self.rng = np.random.default_rng((args.seed, self.step))
-        torch.manual_seed(args.seed + self.step)
-        self._tick = time.monotonic()
-        self._saved = self.spent
+        self.export_only: bool = args.export_only
+        self._saved = self._printed = self.spent
         self._sums: dict[str, float] = {}
         self._count = 0
 
+    def batches(self, make: Callable[[Rng, int], Batch]) -> Iterator[Batch]:
+        """What `make` makes in another process, one for each step that is left."""
+        if self.export_only or self.step >= self.steps:
+            return
+        loader: DataLoader[Batch] = DataLoader(
+            _Steps(make, self.seed, self.step, self.steps), batch_size=None, num_workers=1, prefetch_factor=4
+        )
+        self._tick = time.monotonic()
+        for batch in loader:
+            torch.manual_seed(self.seed * 1_000_003 + self.step)
+            yield batch
+        self.save()
+
     @property
     def part(self) -> float:
-        """How much of the time is used, 0..1."""
-        return min(1.0, self.spent / self.budget)
+        """How much of the run is done, 0..1."""
+        return self.step / self.steps
 
     def update(self, loss: Tensor, parts: dict[str, float]) -> None:
-        warm = min(1.0, (self.step + 1) / 60)
-        cosine = 0.5 * (1 + math.cos(math.pi * self.part))
+        warm = min(1.0, (self.step + 1) / WARM_UP)
+        fall = min(1.0, (1 - self.part) / LAST) if self.falls else 1.0
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * warm * max(0.01, cosine)
+            group["lr"] = self.rate * warm * max(0.01, fall)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -84,12 +112,19 @@ class Run:
         for key, value in parts.items():
             self._sums[key] = self._sums.get(key, 0.0) + value
         self._count += 1
-        if self.step % 20 == 0:
-            text = " ".join(f"{k} {v / self._count:.3f}" for k, v in self._sums.items())
-            print(f"{self.spent / 60:5.1f} min, step {self.step}: {text}", flush=True)
-            self._sums, self._count = {}, 0
-        if self.spent - self._saved > 45 or self.part >= 1:
+        if self.step % LOGGED == 0 or self.step == self.steps:
+            self._write_log()
+        if self.spent - self._saved > 60:
             self.save()
+
+    def _write_log(self) -> None:
+        means = {key: value / self._count for key, value in self._sums.items()}
+        print(f"step {self.step}, {self.spent / 60:.1f} min: " + " ".join(f"{k} {v:.3f}" for k, v in means.items()))
+        sys.stdout.flush()
+        head = "" if self.log.exists() else ",".join(["step", "minutes", *means]) + "\n"
+        with self.log.open("a", encoding="utf-8") as log:
+            log.write(head + ",".join(f"{v:.4g}" for v in (self.step, self.spent / 60, *means.values())) + "\n")
+        self._sums, self._count = {}, 0
 
     def save(self) -> None:
         state = {
@@ -104,9 +139,27 @@ class Run:
         self._saved = self.spent
 
 
+class _Steps(IterableDataset[Batch]):
+    """One batch per step, each from a generator of its own."""
+
+    def __init__(self, make: Callable[[Rng, int], Batch], seed: int, first: int, last: int) -> None:
+        self.make, self.seed, self.first, self.last = make, seed, first, last
+
+    def __iter__(self) -> Iterator[Batch]:
+        cv2.setNumThreads(1)
+        torch.set_num_threads(1)
+        for step in range(self.first, self.last):
+            yield self.make(np.random.default_rng((self.seed, step)), step)
+
+
 def to_tensor(pictures: list[NDArray[np.uint8]]) -> Tensor:
     """A float batch in 0..1, channels first."""
     return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
+
+
+def batch_of(pictures: list[NDArray[np.uint8]]) -> Tensor:
+    """A batch of bytes, channels first: what goes from process to process."""
+    return torch.from_numpy(np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2)))
 
 
 def recolour(x: Tensor, rng: Rng, strength: float | NDArray[np.float64] = 1.0) -> Tensor:

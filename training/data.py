@@ -1,20 +1,25 @@
 """Training pictures: where they come from, how they are cached, how scenes are made.
 
-Only three kinds of material are used: public domain clip art (Debian package openclipart-png),
-the glyphs of Noto Color Emoji (OFL) and ten photographs under CC-BY-4.0 or CC0-1.0 (Debian package
-lomiri-wallpapers-16.04).  Everything else is drawn here.  See LICENSES.md.
+Only three kinds of material are used: public domain clip art (Debian package openclipart-png), the glyphs of
+Noto Color Emoji (OFL), and photographs under CC-BY, CC0-1.0 or in the public domain: ten of Debian's package
+lomiri-wallpapers-16.04, and those of gcompris-qt-data whose licence its copyright file names one by one.
+Everything else is drawn here. See LICENSES.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-from pathlib import Path
+import io
+import re
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+
+import qt_resources
 
 Array = NDArray[np.uint8]
 Rng = np.random.Generator
@@ -35,12 +40,19 @@ PHOTOS = (
     "sunset_by_Aitzol_Berasategi.jpg",
     "umang_by_Abhishek_Mudgal.jpg",
 )
+GCOMPRIS = Path("/usr/share/gcompris-qt/rcc")
+GCOMPRIS_LICENCES = Path("/usr/share/doc/gcompris-qt-data/copyright")
+GCOMPRIS_ACTIVITIES = ("categorization", "explore_world_animals")
+FREE = re.compile(r"public-domain|CC0-1\.0|CC-BY-\d")
 EMOJI_RANGES = ((0x1F300, 0x1F650), (0x1F680, 0x1F700), (0x1F900, 0x1FA00), (0x1FA70, 0x1FB00))
 # Flags, playing cards and patterns come in hundreds of near copies and are no "objects".
 SKIPPED_FOLDERS = ("flags", "cards", "patterns")
 
 CUTOUT = 160
 PHOTO_SIDE = 1800
+# What is sharp when it fills a scene, and the least part of a picture that is cut out of it.
+LARGE_PHOTO = 500
+SMALLEST_PHOTO = 180
 LARGEST = 12_000_000
 HELD_OUT_EVERY = 12
 
@@ -107,17 +119,45 @@ def _distinct(cutouts: list[Array]) -> list[Array]:
     return kept
 
 
+def _free_files(copyright_file: Path) -> set[str]:
+    """The files, without suffix, that a machine-readable copyright file of Debian's puts under a licence of `FREE`."""
+    found: set[str] = set()
+    for paragraph in copyright_file.read_text("utf-8").split("\n\n"):
+        names = re.search(r"^Files:((?:.|\n[ \t])*)", paragraph)
+        licence = re.search(r"^License:\s*(.*)", paragraph, re.MULTILINE)
+        if names and licence and FREE.fullmatch(re.sub(r"(?<=CC-BY-\d)\.\d$", "", licence[1])):
+            # The pictures were converted to another format since their licences were written down.
+            found |= {str(PurePosixPath(name).with_suffix("")) for name in names[1].split()}
+    return found
+
+
+def _gcompris() -> dict[str, Array]:
+    free = _free_files(GCOMPRIS_LICENCES)
+    found = {}
+    for activity in GCOMPRIS_ACTIVITIES:
+        for path, content in qt_resources.files(GCOMPRIS / f"{activity}.rcc"):
+            name = PurePosixPath(path.removeprefix("gcompris/")).with_suffix("")
+            if str(name) not in free or not path.endswith(".webp"):
+                continue
+            with Image.open(io.BytesIO(content)) as picture:
+                if picture.mode == "RGB" and min(picture.size) >= SMALLEST_PHOTO:
+                    found[f"gcompris-{name.name}"] = np.asarray(picture)
+    return found
+
+
 def build_cache(work: Path) -> None:
     """Decode everything once; the training runs only map these files into memory."""
     work.mkdir(parents=True, exist_ok=True)
+    for name, rgb in _gcompris().items():
+        np.save(work / f"photo-{name}.npy", rgb)
     cutouts = np.stack(_distinct(_clipart() + _emoji()))
     np.save(work / "cutouts.npy", cutouts)
     for name in PHOTOS:
         with Image.open(PHOTO_DIR / name) as picture:
-            rgb = picture.convert("RGB")
-        rgb.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
-        np.save(work / f"photo-{Path(name).stem}.npy", np.asarray(rgb))
-    print(f"{len(cutouts)} cut-outs, {len(PHOTOS)} photographs in {work}")
+            photo = picture.convert("RGB")
+        photo.thumbnail((PHOTO_SIDE, PHOTO_SIDE), Image.Resampling.LANCZOS)
+        np.save(work / f"photo-{Path(name).stem}.npy", np.asarray(photo))
+    print(f"{len(cutouts)} cut-outs, {len(list(work.glob('photo-*.npy')))} photographs in {work}")
 
 
 class Pictures:
@@ -128,7 +168,9 @@ class Pictures:
         numbers = np.arange(len(cutouts))
         self.cutouts: Array = cutouts
         self.numbers = numbers[(numbers % HELD_OUT_EVERY == 0) == held_out]
-        self.photos: list[Array] = [np.load(work / f"photo-{Path(name).stem}.npy", mmap_mode="r") for name in PHOTOS]
+        photos = [np.load(path, mmap_mode="r") for path in sorted(work.glob("photo-*.npy"))]
+        self.large: list[Array] = [photo for photo in photos if min(photo.shape[:2]) >= LARGE_PHOTO]
+        self.small: list[Array] = [photo for photo in photos if min(photo.shape[:2]) < LARGE_PHOTO]
 
     def texture(self, rng: Rng, height: int, width: int) -> Array:
         """Coloured noise of several octaves, sometimes laid over by stripes."""
@@ -152,9 +194,11 @@ class Pictures:
         """A random rectangle of a photograph, or with chance `texture` a drawn texture."""
         if rng.random() < texture:
             return self.texture(rng, height, width)
-        photo = self.photos[rng.integers(len(self.photos))]
+        photos = self.large if rng.random() < 0.5 else self.small
+        photo = photos[rng.integers(len(photos))]
         full_h, full_w = photo.shape[:2]
-        part = float(np.exp(rng.uniform(np.log(0.15), 0)))
+        least = min(1.0, SMALLEST_PHOTO / min(full_h, full_w))
+        part = float(np.exp(rng.uniform(np.log(least), 0)))
         scale = min(full_h / height, full_w / width) * part
         h, w = max(8, int(height * scale)), max(8, int(width * scale))
         top, left = rng.integers(full_h - h + 1), rng.integers(full_w - w + 1)
@@ -189,6 +233,26 @@ class Pictures:
             mix = rng.uniform(0.5, 1)
             rgba[..., :3] = (rgba[..., :3] * (1 - mix) + photo * mix).astype(np.uint8)
         return rgba
+
+    def neighbours(self, rng: Rng, number: int) -> list[Array]:
+        """Different cut-outs that lie next to each other, mostly of one kind; one may have a photograph's texture."""
+        if rng.random() < 0.15:
+            return [self.blob(rng) for _ in range(number)]
+        first = int(rng.integers(len(self.numbers) - 3 * number))
+        chosen = first + rng.permutation(3 * number)[:number]
+        return [np.array(self.cutouts[self.numbers[index]]) for index in chosen]
+
+    def pieces(self, rng: Rng, number: int) -> list[Array]:
+        """Rectangles of one photograph that do not overlap much: each from a cell of its own."""
+        whole = self.background(rng, 448, 448, texture=0.1)
+        cells = rng.permutation(4)[:number]
+        found = []
+        for cell in cells:
+            h, w = (int(n) for n in rng.integers(96, 225, 2))
+            y = int(cell) // 2 * 224 + int(rng.integers(225 - h))
+            x = int(cell) % 2 * 224 + int(rng.integers(225 - w))
+            found.append(np.ascontiguousarray(whole[y : y + h, x : x + w]))
+        return found
 
 
 def warp(rgba: Array, matrix: NDArray[np.float32], height: int, width: int) -> Array:

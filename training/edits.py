@@ -145,7 +145,7 @@ def replaced_alike(others: list[Array]) -> Edit:
         other = replace(picture, rng).astype(np.float32)
         wanted, found = picture.astype(np.float32), other - other.mean((0, 1))
         scale = wanted.std((0, 1)) / np.maximum(found.std((0, 1)), 1e-3)
-        return (found * scale + wanted.mean((0, 1))).clip(0, 255).astype(np.uint8)
+        return np.asarray((found * scale + wanted.mean((0, 1))).clip(0, 255), np.uint8)
 
     return edit
 

@@ -1,34 +1,50 @@
 """Train the small CLIP image tower without text.
 
-Two aims share the network.  The CLS row tells objects apart (two views of one object attract, views
-of others repel).  The patch rows stay close to what is visible: a linear readout recovers colour,
-contrast and sharpness of the patch, and a ranking term asks that re-encoding a picture moves its
-patches less than a change one can see.
+Two aims share the network. The CLS row tells objects apart: two views of one object attract, views of others repel.
+The patch rows describe what is visible, in proportions that make earth mover's distances useful: the mean colour of
+the patch, and its detail through filters with a head start for what is fine. A ranking term asks that a good edit
+costs less than a leak, whichever pictures they are of.
 """
 
 from __future__ import annotations
 
+from collections import deque
+
 import cv2
 import numpy as np
+import ot
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
-from common import Rng, Run, export, info_nce, normalise, options, recolour, to_tensor
+from common import Batch, Rng, Run, batch_of, export, info_nce, normalise, options, recolour, to_tensor
 from data import Array, Pictures, paste, placement, reencode, warp
 
 SIDE = 224
 PATCH = 32
 OBJECTS = 28
-SCENES = 22
+SCENES = 14
+NAMES = ("colour", "blur", "noise", "object", "shift", "background")
+KINDS = len(NAMES)
+LEAKS = 3
+# Of how many batches before this one the costs are compared with, and how soft the comparison of logarithms is.
+BEFORE = 12
+SOFT = 0.25
 MEAN = [0.48145466, 0.4578275, 0.40821073]
 STD = [0.26862954, 0.26130258, 0.27577711]
-# Squared distance of two unrelated patches: keeps earth mover's distances in a readable range.
-SPREAD = 40.0
-READOUT = 4 * 4 * 3 + 6
-# Six numbers on sharpness and grain against 48 on colour: without weight they would not count.
-WEIGHTS = torch.cat([torch.ones(48), torch.full((6,), 2.0)])
+WIDTH = 192
+# A patch's description: brightness and two opponent colours of its mean, and how much they count; filters at full and
+# at half resolution, and how far apart two patches are in the responses of each.
+OPPONENT = torch.tensor([[1.0, 1.0, 1.0], [1.5, -1.5, 0.0], [0.75, 0.75, -1.5]]) / 3
+OPPONENT = OPPONENT / OPPONENT.norm(dim=1, keepdim=True)
+COLOURS = torch.tensor([1.0, 7.0, 7.0])
+FINE, COARSE = 94, 95
+FINE_APART, COARSE_APART = 20.0, 60.0
+# How much detail counts in the filters that training begins with, and the mean response of the coarse ones.
+SHARP = 20.0
 
 
 def build_clip() -> CLIPVisionModel:
@@ -37,212 +53,291 @@ def build_clip() -> CLIPVisionModel:
         CLIPVisionConfig(
             image_size=SIDE,
             patch_size=PATCH,
-            hidden_size=192,
+            hidden_size=WIDTH,
             intermediate_size=768,
             num_hidden_layers=6,
             num_attention_heads=3,
-            projection_dim=192,
+            projection_dim=WIDTH,
         )
     )
-    # Photographs are mostly low frequencies and training follows them: without a head start for
-    # fine detail, noise and slight blur would hardly move the patches.
-    filters = next(p for n, p in tower.named_parameters() if n.endswith("patch_embedding.weight"))
-    detail = torch.randn_like(filters)
-    detail = detail - F.avg_pool2d(detail, 5, 1, 2, count_include_pad=False)
+    # Photographs are mostly low frequencies and training follows them: without a head start for fine detail, noise
+    # and slight blur would hardly move the patches.
+    weights = dict(tower.named_parameters())
+    filters = next(p for name, p in weights.items() if name.endswith("patch_embedding.weight"))
+    scale = next(p for name, p in weights.items() if name.endswith("pre_layrnorm.weight"))
     with torch.no_grad():
-        filters.add_(2 * filters.std() * detail / detail.std())
+        filters[3 : 3 + FINE] += SHARP * filters.std() * detail(FINE, PATCH)
+        coarse = F.interpolate(detail(COARSE, PATCH // 2), scale_factor=2)
+        # They answer to more of a photograph than the fine ones, and would hide them in the normalisation.
+        filters[3 + FINE :] = 0.4 * (filters[3 + FINE :] + SHARP * filters.std() * coarse)
+        scale.fill_(((FINE_APART + COARSE_APART) / 2 / WIDTH) ** 0.5)
     return tower
 
 
+def detail(number: int, side: int) -> Tensor:
+    """Random filters `(number, 3, side, side)` without what is larger than five pixels, of unit deviation."""
+    found = torch.randn(number, 3, side, side)
+    found -= F.avg_pool2d(found, 5, 1, 2, count_include_pad=False)
+    return found / found.std()
+
+
 class Student(nn.Module):
+    filters: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.tower = build_clip()
-        self.readout = nn.Linear(192, READOUT)
+        first = next(p for name, p in self.tower.named_parameters() if name.endswith("patch_embedding.weight"))
+        self.register_buffer("filters", first.detach().clone())
+        self.fine = self.coarse = 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         rows: Tensor = self.tower(pixel_values=normalise(x, MEAN, STD)).last_hidden_state
         return rows
 
+    def description(self, x: Tensor) -> Tensor:
+        """What the patch rows should be, `(n, 49, 192)`.
 
-def object_view(rgba: Array, rng: Rng) -> Array:
-    """An object as a segmentation leaves it: on white, about centred, its mask not perfect."""
-    size = SIDE * rng.uniform(0.6, 1.05)
-    centre = (SIDE * (0.5 + rng.normal(0, 0.04)), SIDE * (0.5 + rng.normal(0, 0.04)))
-    matrix = placement(rng, float(size), centre, 0.15, False)
-    matrix[:, :2] *= np.exp(rng.normal(0, 0.06, (1, 2))).astype(np.float32)
+        Three numbers are the mean colour. The others are the responses of the filters that the training began with.
+        Those of the fine ones are normalised over the patch: what is smooth shows its grain, and what is blurred loses
+        most of it. Those of the coarse ones are hardly normalised (their deviation to the power of 0.7 is left): what
+        stands out from all of a picture has to be moved far.
+        """
+        colour = torch.einsum("kc,bchw->bkhw", OPPONENT, 4 * F.avg_pool2d(x, PATCH) - 2) * COLOURS[:, None, None]
+        seen = F.conv2d(normalise(x, MEAN, STD), self.filters, stride=PATCH)[:, 3:]
+        fine, coarse = (part - part.mean(1, keepdim=True) for part in torch.split(seen, [FINE, COARSE], 1))
+        fine = fine / fine.std(1, keepdim=True).add(0.01)
+        coarse = coarse / coarse.std(1, keepdim=True).add(0.01).pow(0.3)
+        return torch.cat([colour, fine * self.fine, coarse * self.coarse], 1).flatten(2).transpose(1, 2)
+
+    def calibrate(self, x: Tensor) -> None:
+        """Scale the two kinds of responses so that patches of these pictures are as far apart as they should be."""
+        self.fine = self.coarse = 1.0
+        spread = self.description(x).flatten(0, 1).var(0)
+        self.fine = float(FINE_APART / 2 / spread[3 : 3 + FINE].sum()) ** 0.5
+        self.coarse = float(COARSE_APART / 2 / spread[3 + FINE :].sum()) ** 0.5
+
+
+def object_view(rgba: Array, rng: Rng, size: float) -> Array:
+    """An object as a segmentation leaves it: on white, cropped about to its box, its mask not perfect."""
+    centre = (SIDE * (0.5 + rng.normal(0, 0.015)), SIDE * (0.5 + rng.normal(0, 0.015)))
+    matrix = placement(rng, size * SIDE, centre, 0.04, False)
+    matrix[:, :2] *= np.exp(rng.normal(0, 0.02, (1, 2))).astype(np.float32)
     layer = warp(rgba, matrix, SIDE, SIDE)
-    if rng.random() < 0.4:
-        # A bite out of the mask, or a rim lost to erosion.
-        if rng.random() < 0.5:
-            where = rng.integers(0, SIDE, 2)
-            cv2.circle(layer, (int(where[0]), int(where[1])), int(rng.integers(15, 50)), (0,) * 4, -1)
-        else:
-            layer = np.asarray(cv2.erode(layer, np.ones((5, 5), np.uint8)), np.uint8)
-    canvas = paste(np.full((SIDE, SIDE, 3), 255, np.uint8), layer)
     kind = rng.random()
-    if kind < 0.25:
-        return np.asarray(cv2.GaussianBlur(canvas, (0, 0), rng.uniform(0.5, 2.0)), np.uint8)
-    if kind < 0.6:
-        return reencode(canvas, int(rng.integers(40, 95)))
+    if kind < 0.15:
+        # A bite out of the mask, a rim lost, or a rim of what was behind.
+        where = rng.integers(0, SIDE, 2)
+        cv2.circle(layer, (int(where[0]), int(where[1])), int(rng.integers(15, 50)), (0,) * 4, -1)
+    elif kind < 0.3:
+        layer = np.asarray(cv2.erode(layer, np.ones((5, 5), np.uint8)), np.uint8)
+    return saved(paste(np.full((SIDE, SIDE, 3), 255, np.uint8), layer), rng)
+
+
+def rectangle_view(piece: Array, rng: Rng) -> Array:
+    """A rectangle of a photograph, centred on a white square as the package does it."""
+    scale = SIDE / max(piece.shape[:2])
+    size = max(1, round(piece.shape[1] * scale)), max(1, round(piece.shape[0] * scale))
+    piece = np.asarray(cv2.resize(saved(piece, rng), size, interpolation=cv2.INTER_AREA))
+    canvas = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    y, x = (SIDE - size[1]) // 2, (SIDE - size[0]) // 2
+    canvas[y : y + size[1], x : x + size[0]] = piece
     return canvas
 
 
-def toned(rgba: Array, rng: Rng, strength: float) -> Array:
-    """The object in other colours and light; the white around it is added later and stays."""
-    tone = recolour(to_tensor([rgba[..., :3]]), rng, strength)[0].permute(1, 2, 0) * 255
-    return np.dstack([tone.numpy().astype(np.uint8), rgba[..., 3:]])
+def toned(picture: Array, rng: Rng, strength: float) -> Array:
+    """In other colours and light; an alpha channel stays, and so does the white put behind it later."""
+    tone = recolour(to_tensor([picture[..., :3]]), rng, strength)[0].permute(1, 2, 0) * 255
+    return np.dstack([tone.numpy().astype(np.uint8), picture[..., 3:]])
 
 
-def object_views(pictures: Pictures, rng: Rng, number: int = OBJECTS, calm: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Two views each of some objects; the higher `calm`, the fewer strong recolourings."""
+def object_views(pictures: Pictures, rng: Rng, number: int, calm: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Two views each of some objects, `(number, 3, 224, 224)`; the higher `calm`, the fewer strong recolourings.
+
+    Neighbours in the list of cut-outs come from one folder and are of one kind, pieces of one photograph too:
+    groups of them are the negatives that are hard to tell.
+    """
     first: list[Array] = []
     second: list[Array] = []
-    for _ in range(number):
-        strength = float(rng.uniform(0, 1) ** calm)
+    while len(first) < number:
+        together = int(rng.integers(1, 5))
         if rng.random() < 0.3:
-            # Boxes of photographs: pieces of the same rectangle belong together.
-            photo = pictures.background(rng, 272, 272, texture=0.1)
-            for views in (first, second):
-                y, x = rng.integers(0, 48, 2)
-                views.append(np.ascontiguousarray(photo[y : y + SIDE, x : x + SIDE]))
-            opaque = np.full((SIDE, SIDE, 1), 255, np.uint8)
-            second[-1] = toned(np.dstack([second[-1], opaque]), rng, strength)[..., :3]
-        else:
-            rgba = pictures.object(rng)
-            first.append(object_view(rgba, rng))
-            second.append(object_view(toned(rgba, rng, strength), rng))
-    return to_tensor(first), to_tensor(second)
+            pieces = pictures.pieces(rng, together)
+            for piece in pieces:
+                first.append(rectangle_view(piece, rng))
+                second.append(rectangle_view(toned(piece, rng, float(rng.uniform() ** calm)), rng))
+            continue
+        for rgba in pictures.neighbours(rng, together):
+            size = rng.uniform(0.8, 1.05)
+            first.append(object_view(rgba, rng, size))
+            second.append(object_view(toned(rgba, rng, float(rng.uniform() ** calm)), rng, size))
+    return batch_of(first[:number]), batch_of(second[:number])
+
+
+def saved(picture: Array, rng: Rng) -> Array:
+    """What happens to every edit: made at another size, and saved as JPEG."""
+    h, w = picture.shape[:2]
+    if rng.random() < 0.85:
+        part = rng.uniform(0.6, 0.97)
+        small = cv2.resize(picture, (max(1, int(w * part)), max(1, int(h * part))), interpolation=cv2.INTER_AREA)
+        method = cv2.INTER_CUBIC if rng.random() < 0.7 else cv2.INTER_LINEAR
+        picture = np.asarray(cv2.resize(small, (w, h), interpolation=method))
+    return reencode(picture, int(rng.integers(55, 97))) if rng.random() < 0.9 else picture
+
+
+def leak(pictures: Pictures, picture: Array, kind: int, rng: Rng) -> Array:
+    """A change one can see, over the whole of a square picture."""
+    side = len(picture)
+    if kind == 0:
+        return toned(picture, rng, float(rng.uniform(0.3, 1)))
+    if kind == 1:
+        return np.asarray(cv2.GaussianBlur(picture, (0, 0), side * rng.uniform(0.004, 0.018)), np.uint8)
+    if kind == 2:
+        noise = rng.normal(0, rng.uniform(8, 38), picture.shape)
+        return (picture + noise).clip(0, 255).astype(np.uint8)
+    if kind == 3:
+        size = side * float(rng.uniform(0.2, 0.55))
+        centre = (rng.uniform(0.1, 0.9) * side, rng.uniform(0.1, 0.9) * side)
+        matrix = placement(rng, size, centre, 0.4, False)
+        return paste(picture, warp(pictures.object(rng), matrix, side, side))
+    if kind == 4:
+        step = rng.uniform(0.03, 0.16, 2) * rng.choice([-1, 1], 2) * side
+        move = np.array([[1, 0, step[0]], [0, 1, step[1]]], np.float32)
+        border = cv2.BORDER_REFLECT if rng.random() < 0.7 else cv2.BORDER_WRAP
+        return np.asarray(cv2.warpAffine(picture, move, (side, side), borderMode=border), np.uint8)
+    return pictures.background(rng, side, side)
 
 
 def decorate(pictures: Pictures, canvas: Array, rng: Rng) -> Array:
+    side = len(canvas)
     for _ in range(rng.integers(0, 3)):
-        size = float(rng.uniform(40, 160))
-        centre = (rng.uniform(0, SIDE), rng.uniform(0, SIDE))
-        matrix = placement(rng, size, centre, 0.4, bool(rng.random() < 0.5))
-        canvas = paste(canvas, warp(pictures.object(rng), matrix, SIDE, SIDE))
+        size = side * float(rng.uniform(0.18, 0.7))
+        matrix = placement(rng, size, (rng.uniform(0, side), rng.uniform(0, side)), 0.4, bool(rng.random() < 0.5))
+        canvas = paste(canvas, warp(pictures.object(rng), matrix, side, side))
     return canvas
 
 
-def harmless(picture: Array, rng: Rng) -> Array:
-    """What saving and loading does: JPEG, or a small change of size and back."""
-    if rng.random() < 0.6:
-        return reencode(picture, int(rng.integers(60, 97)))
-    side = int(rng.integers(175, 222))
-    small = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC))
+class Views:
+    """Two views of objects; scenes, each plain, well edited in a box, and edited there with three leaks.
 
-
-def leak(pictures: Pictures, picture: Array, rng: Rng) -> Array:
-    """A change one can see, over the whole picture or a good part of it."""
-    kind = rng.integers(7)
-    if kind <= 1:
-        out = recolour(to_tensor([picture]), rng, rng.uniform(0.1, 0.7))
-        changed = (out[0].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-    elif kind == 2:
-        changed = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(1.2, 4)), np.uint8)
-    elif kind <= 4:
-        # Also coarse grain: that is what noise becomes when a larger picture is scaled down.
-        side = SIDE if kind == 3 else SIDE // 2
-        noise = rng.normal(0, rng.uniform(5, 30), (side, side, 3)).astype(np.float32)
-        noise = np.asarray(cv2.resize(noise, (SIDE, SIDE)), np.float32)
-        changed = (picture + noise).clip(0, 255).astype(np.uint8)
-    elif kind == 5:
-        dy, dx = rng.integers(6, 24, 2) * rng.choice([-1, 1], 2)
-        changed = np.roll(picture, (int(dy), int(dx)), (0, 1))
-    else:
-        size = float(rng.uniform(50, 150))
-        centre = (rng.uniform(30, SIDE - 30), rng.uniform(30, SIDE - 30))
-        matrix = placement(rng, size, centre, 0.4, False)
-        return paste(picture, warp(pictures.object(rng), matrix, SIDE, SIDE))
-    if rng.random() < 0.3:
-        part = picture.copy()
-        y, x = rng.integers(0, SIDE // 2, 2)
-        h, w = rng.integers(SIDE // 3, SIDE, 2)
-        part[y : y + h, x : x + w] = changed[y : y + h, x : x + w]
-        return part
-    return np.ascontiguousarray(changed)
-
-
-def scene_triples(pictures: Pictures, rng: Rng, number: int = SCENES) -> tuple[tuple[Tensor, Tensor, Tensor], Tensor]:
-    """Pictures; edited in a box and re-encoded; edited in a box and leaking.  And the free patches.
-
-    The edit is there because the patches outside must not feel what happens inside the box.
+    The tensors: both views; plain, good and leaking scenes `(SCENES * (2 + LEAKS), 3, 224, 224)`, the free patches
+    outside of the box `(SCENES, 49)`, and the kinds of leaks `(SCENES, LEAKS)`.
     """
-    plain, saved, leaked, free = [], [], [], []
-    for _ in range(number):
-        canvas = decorate(pictures, pictures.background(rng, SIDE, SIDE), rng)
-        h, w = rng.integers(SIDE // 5, SIDE * 3 // 5, 2)
-        y, x = rng.integers(SIDE - h), rng.integers(SIDE - w)
+
+    def __init__(self, pictures: Pictures) -> None:
+        self.pictures = pictures
+
+    def __call__(self, rng: Rng, step: int) -> Batch:
+        one, two = object_views(self.pictures, rng, OBJECTS)
+        rows: list[list[Array]] = []
+        free, kinds = [], []
+        for _ in range(SCENES):
+            scene, outside, leaks = self._scene(rng)
+            rows.append(scene)
+            free.append(outside)
+            kinds.append(leaks)
+        scenes = batch_of([row[column] for column in range(2 + LEAKS) for row in rows])
+        return one, two, scenes, torch.from_numpy(np.stack(free)), torch.from_numpy(np.stack(kinds))
+
+    def _scene(self, rng: Rng) -> tuple[list[Array], NDArray[np.bool_], NDArray[np.int64]]:
+        side = int(rng.choice((224, 256, 320, 384, 448)))
+        canvas = decorate(self.pictures, self.pictures.background(rng, side, side, texture=0.08), rng)
+        if rng.random() < 0.5:
+            canvas = reencode(canvas, int(rng.integers(75, 98)))
+        h, w = (int(n) for n in rng.integers(side // 4, side * 2 // 3, 2))
+        y, x = int(rng.integers(side - h)), int(rng.integers(side - w))
         box = (slice(y, y + h), slice(x, x + w))
         edited = canvas.copy()
-        if rng.random() < 0.8:
-            edited[box] = pictures.background(rng, int(h), int(w))
-        outside = leak(pictures, edited, rng)
-        outside[box] = edited[box]
-        plain.append(canvas)
-        saved.append(harmless(edited, rng))
-        leaked.append(outside)
-        cover = np.zeros((SIDE, SIDE), np.float32)
-        cover[box] = 1
-        small = cv2.resize(cover, (SIDE // PATCH,) * 2, interpolation=cv2.INTER_AREA)
-        free.append(small.reshape(-1) < 0.25)
-    triple = to_tensor(plain), to_tensor(saved), to_tensor(leaked)
-    return triple, torch.from_numpy(np.stack(free)).float()
+        if rng.random() < 0.5:
+            edited[box] = toned(np.ascontiguousarray(canvas[box]), rng, float(rng.uniform(0.2, 1)))
+        else:
+            edited[box] = self.pictures.background(rng, h, w)
+        rows = [fit(canvas), fit(saved(edited, rng))]
+        kinds = rng.permutation(KINDS)[:LEAKS]
+        for kind in kinds:
+            outside = np.array(leak(self.pictures, edited, int(kind), rng))
+            outside[box] = edited[box]
+            rows.append(fit(saved(outside, rng)))
+        x0, y0, x1, y1 = (int(n * SIDE / side) for n in (x, y, x + w, y + h))
+        mask = np.ones((SIDE, SIDE), np.float32)
+        mask[y0:y1, x0:x1] = 0
+        cells = mask.reshape(SIDE // PATCH, PATCH, SIDE // PATCH, PATCH).mean((1, 3))
+        return rows, cells.reshape(-1) > 0.1, kinds
 
 
-def patch_facts(x: Tensor) -> Tensor:
-    """Per patch: a 4x4 colour thumbnail and log contrast at three scales, roughly unit sized."""
-    thumb = F.unfold(F.avg_pool2d(x, PATCH // 4), 4, stride=4).transpose(1, 2) * 4 - 2
-    grey = x.mean(1, keepdim=True)
-    facts = [thumb]
-    for step in (1, 2, 4):
-        level = F.avg_pool2d(grey, step)
-        for axis in (2, 3):
-            edge = torch.diff(level, dim=axis).square()
-            pad = (0, 0, 0, 1) if axis == 2 else (0, 1)
-            power = F.avg_pool2d(F.pad(edge, pad), PATCH // step)
-            facts.append(((power + 1e-5).log() + 7).flatten(2).transpose(1, 2) / 2)
-    return torch.cat(facts, -1)
+def fit(picture: Array) -> Array:
+    """As the image processor does it: bicubic, and smoothed where it shrinks."""
+    image = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+class Pooled:
+    """How often a good edit costs less than a leak, over this batch and some before it.
+
+    The metric is pooled over pictures, and so is this: scenes are compared with each other, not only with their own
+    leaks. The earth mover's plans come from POT, as the metric's do; given a plan, the cost is a mean of squared
+    distances, and what is differentiated here.
+    """
+
+    def __init__(self) -> None:
+        self.good: deque[Tensor] = deque(maxlen=BEFORE)
+        self.bad: deque[tuple[Tensor, Tensor]] = deque(maxlen=BEFORE)
+
+    def __call__(self, patches: Tensor, free: Tensor, kinds: Tensor) -> tuple[Tensor, list[float]]:
+        plain, *edited = patches.chunk(2 + LEAKS)
+        cost = torch.stack([self._cost(plain, one, free) for one in edited], 1).log()
+        good, bad, kind = cost[:, 0], cost[:, 1:].flatten(), kinds.flatten()
+        past_good = torch.cat([good.detach(), *self.good])
+        past_bad = torch.cat([bad.detach(), *(b for b, _ in self.bad)])
+        past_kind = torch.cat([kind, *(k for _, k in self.bad)])
+        terms, rates = [], []
+        for number in range(KINDS):
+            mine, others = bad[kind == number], past_bad[past_kind == number]
+            if len(mine):
+                terms.append(F.softplus((past_good[None] - mine[:, None]) / SOFT).mean())
+            if len(others):
+                terms.append(F.softplus((good[None] - others[:, None]) / SOFT).mean())
+                rates.append(float((past_good[None] < others[:, None]).float().mean()))
+        self.good.append(good.detach())
+        self.bad.append((bad.detach(), kind))
+        return torch.stack(terms).mean() * SOFT, rates
+
+    @staticmethod
+    def _cost(plain: Tensor, edited: Tensor, free: Tensor) -> Tensor:
+        found = []
+        for source, other, selected in zip(plain, edited, free, strict=True):
+            kept = other[selected]
+            squares = torch.cdist(source, kept, compute_mode="donot_use_mm_for_euclid_dist").square()
+            plan = ot.emd([], [], squares.detach().double().numpy())
+            found.append((squares * torch.from_numpy(plan).float()).sum())
+        return torch.stack(found)
 
 
 def main() -> None:
-    args = options("Train the small CLIP image tower.", minutes=21, output="clip")
+    args = options("Train the small CLIP image tower.", steps=1400, output="clip")
     torch.set_num_threads(args.threads)
-    cv2.setNumThreads(1)
     model = Student()
-    pictures = Pictures(args.work)
     run = Run("clip", args, model, rate=1e-3, decay=0.05)
-    while run.part < 1 and not args.export_only:
-        one, two = object_views(pictures, run.rng)
-        scenes, free = scene_triples(pictures, run.rng)
-        rows = model(torch.cat([one, two, *scenes]))
-        n = len(one)
-        cls = rows[: 2 * n, 0]
-        contrast, right = info_nce(cls[:n], cls[n:], 0.1)
-        patches = rows[2 * n :, 1:]
-        facts = patch_facts(torch.cat(scenes))
-        readout = F.mse_loss(model.readout(patches), facts)
-        plain, saved, leaked = patches.chunk(3)
-        truth = (facts * WEIGHTS).chunk(3)
-        # Each patch counts by how much the leak changed what is visible in it.
-        reach = (truth[0] - truth[2]).square().mean(-1) * free
-        reach = reach / (reach.sum(1, keepdim=True) + 1e-4)
-        near = ((plain - saved).square().sum(-1) * free).sum(1) / (free.sum(1) + 1e-4)
-        far = ((plain - leaked).square().sum(-1) * reach).sum(1)
-        rank = F.softplus(2 + (near + 0.02).log() - (far + 0.02).log()).mean()
-        # Distances in the facts set the pattern, so that twice the change costs about twice.
-        flat, wanted = plain.flatten(0, 1), truth[0].flatten(0, 1)
-        order = torch.randperm(len(flat))
-        got = (flat - flat[order]).square().sum(-1)
-        wish = (wanted - wanted[order]).square().mean(-1)
-        metric = F.smooth_l1_loss(got / SPREAD, wish / wish.mean())
-        spread = got.mean()
-        scale = (spread / SPREAD).log().square() + (cls.square().sum(-1).mean() / 50).log().square()
+    pooled = Pooled()
+    views = Views(Pictures(args.work))
+    cv2.setNumThreads(1)  # the process that makes batches is forked from this one, which has to have no threads
+    model.calibrate(torch.cat([views(np.random.default_rng((args.seed, step)), step)[2] for step in range(4)]) / 255)
+    for one, two, scenes, free, kinds in run.batches(views):
+        scenes = scenes.float() / 255
+        with torch.autocast("cpu", torch.bfloat16):
+            rows = model(torch.cat([one.float() / 255, two.float() / 255, scenes])).float()
+        cls, patches = rows[: 2 * OBJECTS, 0], rows[2 * OBJECTS :, 1:]
+        contrast, right = info_nce(cls[:OBJECTS], cls[OBJECTS:], 0.07)
+        rank, rates = pooled(patches, free, kinds)
+        wanted = model.description(scenes)
+        off = (patches - wanted).square().mean((0, 1))
+        colour, seen = off[:3].sum(), off[3:].sum()
+        scale = (cls.square().sum(-1).mean() / 50).log().square()
         run.update(
-            contrast + 0.5 * readout + rank + 0.15 * metric + 0.1 * scale,
-            {"contrast": contrast.item(), "right": right, "readout": readout.item()}
-            | {"rank": rank.item(), "metric": metric.item(), "spread": spread.item()},
+            contrast + 0.1 * colour + 0.1 * seen + 4 * rank + 0.1 * scale,
+            {"contrast": contrast.item(), "right": right, "rank": rank.item()}
+            | {"colour": colour.item(), "detail": seen.item()}
+            | dict(zip((f"{name} leak" for name in NAMES), rates, strict=False)),
         )
     tower, name = model.tower, "vision_model."
     export(tower, CLIPImageProcessor(), args.output, old=name, new=name)

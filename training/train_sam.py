@@ -1,4 +1,8 @@
-"""Train the small Segment Anything network: box prompt in, three masks and their quality out."""
+"""Train the small Segment Anything network: box prompt in, three masks and their quality out.
+
+A first run sees small pictures, where a step costs a quarter; then the tables of positions grow, and a second run
+trains the network on at its full size.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +21,25 @@ from segment_anything.modeling import (
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common import Rng, Run, half, options, recolour, to_tensor
+from common import Batch, Rng, Run, half, options, recolour, to_tensor
 from data import Array, Pictures, paste, placement, reencode, warp
 
 SIDE = 256
-GRID = 16
+PATCH = 16
+# Pixels of the picture to one of the masks that the decoder draws, which are four times as fine as the patches.
+MASK = PATCH // 4
 BATCH = 12
 PROMPTS = 3
 
 
-def build_sam() -> Sam:
+def build_sam(side: int = SIDE) -> Sam:
     """Segment Anything's own modules in small sizes; head_dim 32, so four encoder heads."""
     torch.manual_seed(0)
+    grid = side // PATCH
     return Sam(
         image_encoder=ImageEncoderViT(
-            img_size=SIDE,
-            patch_size=SIDE // GRID,
+            img_size=side,
+            patch_size=PATCH,
             embed_dim=128,
             depth=6,
             num_heads=4,
@@ -45,8 +52,8 @@ def build_sam() -> Sam:
         ),
         prompt_encoder=PromptEncoder(
             embed_dim=64,
-            image_embedding_size=(GRID, GRID),
-            input_image_size=(SIDE, SIDE),
+            image_embedding_size=(grid, grid),
+            input_image_size=(side, side),
             mask_in_chans=16,
         ),
         mask_decoder=MaskDecoder(
@@ -57,6 +64,21 @@ def build_sam() -> Sam:
             iou_head_hidden_dim=64,
         ),
     )
+
+
+def enlarged(weights: dict[str, Tensor], like: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of a smaller side for a larger one: positions are interpolated, all else is as it was."""
+    found = {}
+    for name, old in weights.items():
+        shape = like[name].shape
+        if old.shape == shape:
+            found[name] = old
+        elif name.endswith("pos_embed"):
+            grown = F.interpolate(old.permute(0, 3, 1, 2), shape[1:3], mode="bicubic")
+            found[name] = grown.permute(0, 2, 3, 1)
+        else:  # of relative positions, (2 * grid - 1, channels)
+            found[name] = F.interpolate(old.T[None], shape[0], mode="linear")[0].T
+    return found
 
 
 def decode(sam: Sam, features: Tensor, boxes: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,7 +94,7 @@ def decode(sam: Sam, features: Tensor, boxes: Tensor, owner: Tensor) -> tuple[Te
     place = sam.prompt_encoder.get_dense_pe().expand(len(boxes), -1, -1, -1)
     picture = features[owner] + dense
     hidden, picture = head.transformer(picture, place, tokens)
-    picture = picture.transpose(1, 2).reshape(len(boxes), -1, GRID, GRID)
+    picture = picture.transpose(1, 2).reshape(len(boxes), -1, *features.shape[-2:])
     upscaled = head.output_upscaling(picture)
     weights = [m(hidden[:, 1 + i]) for i, m in enumerate(head.output_hypernetworks_mlps)]
     masks = torch.einsum("bkc,bchw->bkhw", torch.stack(weights, 1), upscaled)
@@ -80,15 +102,15 @@ def decode(sam: Sam, features: Tensor, boxes: Tensor, owner: Tensor) -> tuple[Te
     return masks[:, 1:], quality[:, 1:]
 
 
-def scene(pictures: Pictures, rng: Rng) -> tuple[Array, list[Array]]:
+def scene(pictures: Pictures, rng: Rng, side: int) -> tuple[Array, list[Array]]:
     """A background with one to four objects, and the visible mask of each."""
     # SAM scales the longer side to the input and pads the rest, so scenes come in both shapes.
-    short = SIDE if rng.random() < 0.3 else int(rng.integers(140, SIDE))
-    height, width = (SIDE, short) if rng.random() < 0.5 else (short, SIDE)
+    short = side if rng.random() < 0.3 else int(rng.integers(side * 9 // 16, side))
+    height, width = (side, short) if rng.random() < 0.5 else (short, side)
     canvas = pictures.background(rng, height, width)
     masks: list[Array] = []
     for _ in range(rng.integers(1, 5)):
-        size = float(np.exp(rng.uniform(np.log(36), np.log(min(height, width) * 1.1))))
+        size = float(np.exp(rng.uniform(np.log(side / 7), np.log(min(height, width) * 1.1))))
         centre = (rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height)
         matrix = placement(rng, size, centre, 0.5, bool(rng.random() < 0.5))
         rgba = pictures.object(rng, blobs=0.4)
@@ -96,7 +118,7 @@ def scene(pictures: Pictures, rng: Rng) -> tuple[Array, list[Array]]:
         layer = warp(np.dstack([tone.astype(np.uint8), rgba[..., 3]]), matrix, height, width)
         if rng.random() < 0.5:
             # Real contours are not pixel sharp, and a hard edge would be the only clue learned.
-            soft = cv2.GaussianBlur(layer, (0, 0), rng.uniform(0.4, 1.6))
+            soft = cv2.GaussianBlur(layer, (0, 0), rng.uniform(0.4, 1.6) * side / SIDE)
             layer = np.asarray(soft, np.uint8)
         mask = (layer[..., 3] > 127).astype(np.uint8)
         masks = [m * (1 - mask) for m in masks] + [mask]
@@ -107,7 +129,7 @@ def scene(pictures: Pictures, rng: Rng) -> tuple[Array, list[Array]]:
     elif kind < 0.5:
         noise = rng.normal(0, rng.uniform(2, 12), canvas.shape)
         canvas = (canvas + noise).clip(0, 255).astype(np.uint8)
-    return canvas, [m for m in masks if m.sum() > 120]
+    return canvas, [m for m in masks if m.sum() > side * side / 550]
 
 
 def jittered_box(mask: Array, rng: Rng) -> list[float]:
@@ -124,37 +146,37 @@ def jittered_box(mask: Array, rng: Rng) -> list[float]:
     ]
 
 
-def batch(pictures: Pictures, rng: Rng, size: int = BATCH) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Padded pictures (0..255), boxes, true masks at a quarter, valid area, and who owns a box."""
-    images = torch.zeros(size, 3, SIDE, SIDE)
-    valid = torch.zeros(size, SIDE // 4, SIDE // 4)
-    boxes, goals, owner = [], [], []
-    for i in range(size):
-        masks: list[Array] = []
-        while not masks:
-            canvas, masks = scene(pictures, rng)
-        h, w = canvas.shape[:2]
-        images[i, :, :h, :w] = torch.from_numpy(canvas).permute(2, 0, 1).float()
-        valid[i, : (h + 3) // 4, : (w + 3) // 4] = 1
-        for k in rng.permutation(len(masks))[:PROMPTS]:
-            full = np.zeros((SIDE, SIDE), np.float32)
-            full[:h, :w] = masks[k]
-            goals.append(cv2.resize(full, (SIDE // 4, SIDE // 4), interpolation=cv2.INTER_AREA))
-            boxes.append(jittered_box(masks[k], rng))
-            owner.append(i)
-    return (
-        images,
-        torch.tensor(boxes),
-        torch.from_numpy(np.stack(goals)),
-        valid,
-        torch.tensor(owner),
-    )
+class Scenes:
+    """Padded pictures (0..255), boxes, true masks at the decoder's size, valid area, and who owns a box."""
+
+    def __init__(self, pictures: Pictures, side: int) -> None:
+        self.pictures, self.side = pictures, side
+
+    def __call__(self, rng: Rng, step: int) -> Batch:
+        side, drawn = self.side, self.side // MASK
+        images = torch.zeros(BATCH, 3, side, side, dtype=torch.uint8)
+        valid = torch.zeros(BATCH, drawn, drawn)
+        boxes, goals, owner = [], [], []
+        for i in range(BATCH):
+            masks: list[Array] = []
+            while not masks:
+                canvas, masks = scene(self.pictures, rng, side)
+            h, w = canvas.shape[:2]
+            images[i, :, :h, :w] = torch.from_numpy(canvas).permute(2, 0, 1)
+            valid[i, : -(-h // MASK), : -(-w // MASK)] = 1
+            for k in rng.permutation(len(masks))[:PROMPTS]:
+                full = np.zeros((side, side), np.float32)
+                full[:h, :w] = masks[k]
+                goals.append(cv2.resize(full, (drawn, drawn), interpolation=cv2.INTER_AREA))
+                boxes.append(jittered_box(masks[k], rng))
+                owner.append(i)
+        return images, torch.tensor(boxes), torch.from_numpy(np.stack(goals)), valid, torch.tensor(owner)
 
 
 def encode(sam: Sam, images: Tensor, valid: Tensor) -> Tensor:
     """Normalise as Sam.preprocess does: the padding is zero after normalisation."""
-    x = (images - sam.pixel_mean) / sam.pixel_std
-    area = F.interpolate(valid[:, None], size=(SIDE, SIDE))
+    x = (images.float() - sam.pixel_mean) / sam.pixel_std
+    area = F.interpolate(valid[:, None], size=images.shape[-2:])
     features: Tensor = sam.image_encoder(x * area)
     return features
 
@@ -166,7 +188,7 @@ def losses(masks: Tensor, goals: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]
     p = masks.sigmoid()
     miss = (p - goal).abs()
     # Per object pixel: averaged over the picture, "nothing anywhere" would be a good answer.
-    size = goal.sum((-1, -2)) + 4
+    size = goal.sum((-1, -2)) + 8
     focal = (bce * miss.square() * area).sum((-1, -2)) / size
     p = p * area
     dice = 1 - (2 * (p * goal).sum((-1, -2)) + 1) / ((p + goal).sum((-1, -2)) + 1)
@@ -176,27 +198,37 @@ def losses(masks: Tensor, goals: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]
     return 2 * focal + dice, iou.detach()
 
 
-def main() -> None:
-    args = options("Train the small SAM.", minutes=50, output="sam")
-    torch.set_num_threads(args.threads)
-    cv2.setNumThreads(1)
-    sam = build_sam()
-    pictures = Pictures(args.work)
-    run = Run("sam", args, sam, rate=8e-4, decay=0.02)
-    while run.part < 1 and not args.export_only:
-        images, boxes, goals, valid, owner = batch(pictures, run.rng)
-        masks, quality = decode(sam, encode(sam, images, valid), boxes, owner)
-        loss, iou = losses(masks, goals, valid[owner])
+def train(sam: Sam, run: Run, scenes: Scenes) -> None:
+    for images, boxes, goals, valid, owner in run.batches(scenes):
+        with torch.autocast("cpu", torch.bfloat16):
+            masks, quality = decode(sam, encode(sam, images, valid), boxes, owner)
+        loss, iou = losses(masks.float(), goals, valid[owner])
         best = loss.min(1)
         # A little of the mean keeps the proposals that never win from dying out.
         mask_loss = best.values.mean() + 0.1 * loss.mean()
-        rated = F.mse_loss(quality, iou)
+        rated = F.mse_loss(quality.float(), iou)
         chosen = iou.gather(1, quality.argmax(1, keepdim=True))
         run.update(
             mask_loss + rated,
             {"mask": mask_loss.item(), "iou": chosen.mean().item()}
             | {"best": iou.max(1).values.mean().item(), "rating": rated.item()},
         )
+
+
+def main() -> None:
+    args = options("Train the small SAM.", steps=4000, output="sam")
+    torch.set_num_threads(args.threads)
+    pictures = Pictures(args.work)
+    sam = build_sam()
+    if args.start:
+        sam.load_state_dict(torch.load(args.start / "sam.pth", weights_only=True))
+    elif not (args.work / "sam.pt").exists():
+        small = build_sam(SIDE // 2)
+        first = Run("sam-small", args, small, rate=8e-4, decay=0.02, falls=False)
+        train(small, first, Scenes(pictures, SIDE // 2))
+        sam.load_state_dict(enlarged(small.state_dict(), sam.state_dict()))
+    run = Run("sam", args, sam, rate=8e-4, decay=0.02)
+    train(sam, run, Scenes(pictures, SIDE))
     args.output.mkdir(parents=True, exist_ok=True)
     torch.save(half(sam), args.output / "sam.pth")
     print(f"{run.step} steps in {run.spent / 60:.1f} min, written to {args.output}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_editeval.device import resolve_device
 from pytest_editeval.hidden import without_hidden
-from pytest_editeval.profiles import Profile
+from pytest_editeval.profiles import EMBEDDED_LIMITS, Profile
 
 if TYPE_CHECKING:
     from pytest_editeval.scoring.cluster.options import RayOptions
@@ -29,7 +29,10 @@ def header_lines(profile: Profile, asked: str, ray: RayOptions | None = None) ->
     if profile.embedded:
         size = sum(file.stat().st_size for path in checkpoints.values() for file in _files(Path(path)))
         what = f"{len(checkpoints)} checkpoints, {size / 1e6:.1f} MB"
-        return [f"editeval: profile {profile.name} ({EMBEDDED}) · device {device} · {what}"]
+        return [
+            f"editeval: profile {profile.name} ({EMBEDDED}) · device {device} · {what}",
+            *(f"editeval: {limit}" for limit in EMBEDDED_LIMITS),
+        ]
     named = ", ".join(f"{name} {without_hidden(path)}" for name, path in checkpoints.items())
     return [
         f"editeval: profile {profile.name} · device {device} · {named}",
