@@ -43,7 +43,7 @@ OPPONENT = OPPONENT / OPPONENT.norm(dim=1, keepdim=True)
 COLOURS = torch.tensor([1.0, 7.0, 7.0])
 FINE, COARSE = 94, 95
 FINE_APART, COARSE_APART = 20.0, 60.0
-# How much detail counts in the filters that training begins with, and the mean response of the coarse ones.
+# How much detail counts in the filters that training begins with.
 SHARP = 20.0
 
 
@@ -317,6 +317,9 @@ def main() -> None:
     args = options("Train the small CLIP image tower.", steps=1400, output="clip")
     torch.set_num_threads(args.threads)
     model = Student()
+    if args.start:
+        # The filters of the description stay those of the beginning.
+        model.tower.load_state_dict(CLIPVisionModel.from_pretrained(args.start, dtype=torch.float32).state_dict())
     run = Run("clip", args, model, rate=1e-3, decay=0.05)
     pooled = Pooled()
     views = Views(Pictures(args.work))

@@ -266,6 +266,8 @@ def main() -> None:
     args = options("Train the small DINOv3.", steps=1200, output="dinov3")
     torch.set_num_threads(args.threads)
     student = Network()
+    if args.start:
+        student.net.load_state_dict(DINOv3ViTModel.from_pretrained(args.start, dtype=torch.float32).state_dict())
     teacher = Network().requires_grad_(False)
     teacher.load_state_dict(student.state_dict())
     both = nn.ModuleDict({"student": student, "teacher": teacher})
