@@ -50,6 +50,8 @@ class Run:
     def __init__(
         self, name: str, args: argparse.Namespace, model: nn.Module, *, rate: float, decay: float, falls: bool = True
     ) -> None:
+        # The process that makes batches is forked from this one, which has to have no threads by then.
+        cv2.setNumThreads(1)
         self.falls = falls
         self.path: Path = args.work / f"{name}.pt"
         self.log: Path = args.work / f"{name}.csv"
@@ -74,7 +76,7 @@ class Run:
             self.optimizer.load_state_dict(state["optimizer"])
             self.spent, self.step = state["spent"], state["step"]
         self.export_only: bool = args.export_only
-        self._saved = self._printed = self.spent
+        self._saved = self.spent
         self._sums: dict[str, float] = {}
         self._count = 0
 
@@ -89,6 +91,9 @@ class Run:
         for batch in loader:
             torch.manual_seed(self.seed * 1_000_003 + self.step)
             yield batch
+            # Between steps: what a step does after its update, such as a teacher that follows, is in the checkpoint.
+            if self.spent - self._saved > 60:
+                self.save()
         self.save()
 
     @property
@@ -114,8 +119,6 @@ class Run:
         self._count += 1
         if self.step % LOGGED == 0 or self.step == self.steps:
             self._write_log()
-        if self.spent - self._saved > 60:
-            self.save()
 
     def _write_log(self) -> None:
         means = {key: value / self._count for key, value in self._sums.items()}

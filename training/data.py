@@ -234,6 +234,16 @@ class Pictures:
             rgba[..., :3] = (rgba[..., :3] * (1 - mix) + photo * mix).astype(np.uint8)
         return rgba
 
+    def with_objects(self, rng: Rng, canvas: Array, most: int, sizes: tuple[float, float], turn: float) -> Array:
+        """A square picture with up to `most` objects anywhere in it, their `sizes` parts of its side."""
+        side = len(canvas)
+        for _ in range(rng.integers(0, most + 1)):
+            size = side * float(rng.uniform(*sizes))
+            centre = (rng.uniform(0, side), rng.uniform(0, side))
+            matrix = placement(rng, size, centre, turn, bool(rng.random() < 0.5))
+            canvas = paste(canvas, warp(self.object(rng), matrix, side, side))
+        return canvas
+
     def neighbours(self, rng: Rng, number: int) -> list[Array]:
         """Different cut-outs that lie next to each other, mostly of one kind; one may have a photograph's texture."""
         if rng.random() < 0.15:

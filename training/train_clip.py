@@ -22,6 +22,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
 from common import Batch, Rng, Run, batch_of, export, info_nce, normalise, options, recolour, to_tensor
 from data import Array, Pictures, paste, placement, reencode, warp
+from pytest_editeval.regions import paint, scale_box, select_patches
 
 SIDE = 224
 PATCH = 32
@@ -208,15 +209,6 @@ def leak(pictures: Pictures, picture: Array, kind: int, rng: Rng) -> Array:
     return pictures.background(rng, side, side)
 
 
-def decorate(pictures: Pictures, canvas: Array, rng: Rng) -> Array:
-    side = len(canvas)
-    for _ in range(rng.integers(0, 3)):
-        size = side * float(rng.uniform(0.18, 0.7))
-        matrix = placement(rng, size, (rng.uniform(0, side), rng.uniform(0, side)), 0.4, bool(rng.random() < 0.5))
-        canvas = paste(canvas, warp(pictures.object(rng), matrix, side, side))
-    return canvas
-
-
 class Views:
     """Two views of objects; scenes, each plain, well edited in a box, and edited there with three leaks.
 
@@ -241,7 +233,8 @@ class Views:
 
     def _scene(self, rng: Rng) -> tuple[list[Array], NDArray[np.bool_], NDArray[np.int64]]:
         side = int(rng.choice((224, 256, 320, 384, 448)))
-        canvas = decorate(self.pictures, self.pictures.background(rng, side, side, texture=0.08), rng)
+        canvas = self.pictures.background(rng, side, side, texture=0.08)
+        canvas = self.pictures.with_objects(rng, canvas, 2, (0.18, 0.7), 0.4)
         if rng.random() < 0.5:
             canvas = reencode(canvas, int(rng.integers(75, 98)))
         h, w = (int(n) for n in rng.integers(side // 4, side * 2 // 3, 2))
@@ -258,11 +251,9 @@ class Views:
             outside = np.array(leak(self.pictures, edited, int(kind), rng))
             outside[box] = edited[box]
             rows.append(fit(saved(outside, rng)))
-        x0, y0, x1, y1 = (int(n * SIDE / side) for n in (x, y, x + w, y + h))
-        mask = np.ones((SIDE, SIDE), np.float32)
-        mask[y0:y1, x0:x1] = 0
-        cells = mask.reshape(SIDE // PATCH, PATCH, SIDE // PATCH, PATCH).mean((1, 3))
-        return rows, cells.reshape(-1) > 0.1, kinds
+        scaled = scale_box((x, y, x + w, y + h), (side, side), (SIDE, SIDE))
+        outer = select_patches(paint(SIDE, SIDE, [scaled], "outer"), PATCH, 0.1)
+        return rows, outer.reshape(-1), kinds
 
 
 def fit(picture: Array) -> Array:
@@ -323,7 +314,6 @@ def main() -> None:
     run = Run("clip", args, model, rate=1e-3, decay=0.05)
     pooled = Pooled()
     views = Views(Pictures(args.work))
-    cv2.setNumThreads(1)  # the process that makes batches is forked from this one, which has to have no threads
     model.calibrate(torch.cat([views(np.random.default_rng((args.seed, step)), step)[2] for step in range(4)]) / 255)
     for one, two, scenes, free, kinds in run.batches(views):
         scenes = scenes.float() / 255

@@ -31,7 +31,7 @@ from torch.nn import functional as F
 from transformers import DINOv3ViTConfig, DINOv3ViTImageProcessor, DINOv3ViTModel
 
 from common import Batch, Rng, Run, export, info_nce, normalise, options, recolour, to_tensor
-from data import Pictures, paste, placement, reencode, warp
+from data import Pictures, reencode
 from train_clip import object_views
 
 PATCH = 16
@@ -111,12 +111,7 @@ class Network(nn.Module):
 def scenes(pictures: Pictures, rng: Rng, side: int, number: int) -> Tensor:
     canvases = []
     for _ in range(number):
-        canvas = pictures.background(rng, side, side)
-        for _ in range(rng.integers(0, 4)):
-            size = float(side * rng.uniform(0.2, 0.8))
-            centre = (rng.uniform(0, side), rng.uniform(0, side))
-            matrix = placement(rng, size, centre, 0.5, bool(rng.random() < 0.5))
-            canvas = paste(canvas, warp(pictures.object(rng), matrix, side, side))
+        canvas = pictures.with_objects(rng, pictures.background(rng, side, side), 3, (0.2, 0.8), 0.5)
         if rng.random() < 0.3:
             canvas = reencode(canvas, int(rng.integers(50, 95)))
         canvases.append(canvas)
