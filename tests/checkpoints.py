@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 import transformers as hf
+from safetensors.torch import load_file, save_file
 from segment_anything.modeling import (
     ImageEncoderViT,
     MaskDecoder,
@@ -112,6 +113,74 @@ def make_clip(
     return folder
 
 
+def make_siglip(
+    path: str | Path,
+    image_size: int = 224,
+    patch_size: int = 16,
+    width: int = 64,
+    layers: int = 2,
+    heads: int = 2,
+    seed: int = 0,
+    full: bool = False,
+) -> Path:
+    """A `SiglipVisionModel` folder; with `full` the text-and-vision `SiglipModel`, as published.
+
+    The format of SigLIP, and of SigLIP 2 at one input size.
+    """
+    folder = _folder(path)
+    vision = hf.SiglipVisionConfig(
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        image_size=image_size,
+        patch_size=patch_size,
+    )
+    with _seeded(seed):
+        model: Any = hf.SiglipVisionModel(vision)
+        _randomise(model)
+        if full:
+            text = hf.SiglipTextConfig(
+                hidden_size=width,
+                intermediate_size=32,
+                num_hidden_layers=1,
+                num_attention_heads=2,
+                vocab_size=64,
+                max_position_embeddings=16,
+                projection_size=width,
+                bos_token_id=1,
+                eos_token_id=2,
+                pad_token_id=0,
+            )
+            whole = hf.SiglipModel(hf.SiglipConfig(text_config=text.to_dict(), vision_config=vision.to_dict()))
+            tower = getattr(model, "vision_model", model)
+            whole.vision_model.load_state_dict(tower.state_dict())
+            model = whole
+    model.save_pretrained(folder)
+    processor_class("SiglipImageProcessor")(size=_square(image_size)).save_pretrained(folder)
+    return folder
+
+
+def make_dinov3_convnext(
+    path: str | Path,
+    image_size: int = 224,
+    widths: tuple[int, ...] = (8, 16, 24, 32),
+    depths: tuple[int, ...] = (1, 1, 2, 1),
+    seed: int = 0,
+) -> Path:
+    """A `DINOv3ConvNextModel` folder, whose grid is that of patches of 32 px where there are four stages."""
+    folder = _folder(path)
+    config = hf.DINOv3ConvNextConfig(hidden_sizes=list(widths), depths=list(depths), image_size=image_size)
+    with _seeded(seed):
+        model = hf.DINOv3ConvNextModel(config)
+        _randomise(model)
+    model.save_pretrained(folder)
+    processor_class("DINOv3ViTImageProcessor")(
+        size=_square(image_size), image_mean=IMAGENET_MEAN, image_std=IMAGENET_STD
+    ).save_pretrained(folder)
+    return folder
+
+
 def make_dinov3(
     path: str | Path,
     image_size: int = 224,
@@ -120,9 +189,13 @@ def make_dinov3(
     layers: int = 2,
     heads: int = 2,
     registers: int = 4,
+    gated: bool = False,
     seed: int = 0,
 ) -> Path:
-    """A `DINOv3ViTModel` folder; its processor squashes the image to a square."""
+    """A `DINOv3ViTModel` folder; its processor squashes the image to a square.
+
+    `gated` is the MLP of the sizes S+, H+ and 7B.
+    """
     folder = _folder(path)
     config = hf.DINOv3ViTConfig(
         hidden_size=width,
@@ -132,6 +205,8 @@ def make_dinov3(
         image_size=image_size,
         patch_size=patch_size,
         num_register_tokens=registers,
+        use_gated_mlp=gated,
+        hidden_act="silu" if gated else "gelu",
     )
     with _seeded(seed):
         model = hf.DINOv3ViTModel(config)
@@ -364,6 +439,162 @@ def make_sam2_hf(
             scores=decoder.iou_prediction_head.proj_out,
             empty=empty,
         )
+    model.save_pretrained(folder)
+    hf.Sam2Processor(
+        processor_class("Sam2ImageProcessor")(size=_square(image_size), mask_size=_square(image_size // 4))
+    ).save_pretrained(folder)
+    return folder
+
+
+def make_sam_hq(
+    path: str | Path,
+    image_size: int = 256,
+    patch: int = 16,
+    embed_dim: int = 32,
+    depth: int = 3,
+    prompt_dim: int = 32,
+    seed: int = 0,
+) -> Path:
+    """A `transformers` `SamHQModel` folder with its `SamHQProcessor`: the blocks 1 and last attend globally."""
+    folder = _folder(path)
+    config = hf.SamHQConfig(
+        vision_config={
+            "hidden_size": embed_dim,
+            "output_channels": prompt_dim,
+            "num_hidden_layers": depth,
+            "num_attention_heads": embed_dim // 16,
+            "image_size": image_size,
+            "patch_size": patch,
+            "window_size": 8,
+            "global_attn_indexes": [1, depth - 1],
+            "num_pos_feats": prompt_dim // 2,
+            "mlp_dim": 64,
+        },
+        prompt_encoder_config={"hidden_size": prompt_dim, "image_size": image_size, "patch_size": patch},
+        mask_decoder_config={
+            "hidden_size": prompt_dim,
+            "mlp_dim": 64,
+            "iou_head_hidden_dim": 32,
+            "vit_dim": embed_dim,
+        },
+    )
+    with _seeded(seed):
+        model = hf.SamHQModel(config).eval()
+        _randomise(model)
+    model.save_pretrained(folder)
+    hf.SamHQProcessor(
+        hf.SamImageProcessor(
+            size={"longest_edge": image_size},
+            pad_size=_square(image_size),
+            mask_size={"longest_edge": image_size // 4},
+            mask_pad_size=_square(image_size // 4),
+        )
+    ).save_pretrained(folder)
+    return folder
+
+
+def make_sam3_tracker(path: str | Path, image_size: int = 224, prompt_dim: int = 32, seed: int = 0) -> Path:
+    """A `transformers` `Sam3TrackerModel` folder with its `Sam3TrackerProcessor`: two blocks, patches of 14 px."""
+    folder = _folder(path)
+    grid = image_size // 14
+    config = hf.Sam3TrackerConfig(
+        vision_config={
+            "model_type": "sam3_vision_model",
+            "backbone_config": {
+                "model_type": "sam3_vit_model",
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 2,
+                "image_size": image_size,
+                "patch_size": 14,
+                "pretrain_image_size": image_size // 2,
+                "window_size": 8,
+                "global_attn_indexes": [1],
+            },
+            "fpn_hidden_size": prompt_dim,
+            "backbone_feature_sizes": [[grid * step] * 2 for step in (4, 2, 1)],
+        },
+        prompt_encoder_config={"hidden_size": prompt_dim, "image_size": image_size, "patch_size": 14},
+        mask_decoder_config={"hidden_size": prompt_dim, "mlp_dim": 64, "iou_head_hidden_dim": 32},
+    )
+    with _seeded(seed):
+        model = hf.Sam3TrackerModel(config).eval()
+        _randomise(model)
+    model.save_pretrained(folder)
+    processor = processor_class("Sam3ImageProcessor")(size=_square(image_size), mask_size=_square(grid * 4))
+    hf.Sam3TrackerProcessor(processor).save_pretrained(folder)
+    return folder
+
+
+def make_sam3(path: str | Path, image_size: int = 224, prompt_dim: int = 32, seed: int = 0) -> Path:
+    """A `transformers` `Sam3VideoModel` folder, the format SAM 3 is published in: detector, tracker, processor."""
+    folder = make_sam3_tracker(path, image_size, prompt_dim, seed)
+    tracker = json.loads((folder / "config.json").read_text("utf-8"))
+    vision = tracker["vision_config"]
+    block = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    text = {"vocab_size": 64, "max_position_embeddings": 16, "projection_dim": 32}
+    text |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    config = hf.Sam3VideoConfig(
+        detector_config={
+            "vision_config": vision,
+            "text_config": {**block, **text, "num_hidden_layers": 1},
+            "geometry_encoder_config": {**block, "num_layers": 1},
+            "detr_encoder_config": {**block, "num_layers": 1},
+            "detr_decoder_config": {**block, "num_layers": 1, "num_queries": 4},
+            "mask_decoder_config": {"hidden_size": 32, "num_attention_heads": 2},
+        },
+        tracker_config={
+            "image_size": image_size,
+            "vision_config": vision,
+            "prompt_encoder_config": tracker["prompt_encoder_config"],
+            "mask_decoder_config": tracker["mask_decoder_config"],
+            "memory_attention_hidden_size": 32,
+            "memory_attention_num_layers": 1,
+            "memory_attention_feed_forward_hidden_size": 64,
+            "memory_attention_rope_feat_sizes": [image_size // 14] * 2,
+            "memory_encoder_hidden_size": 32,
+            "memory_encoder_output_channels": 16,
+            "mask_downsampler_embed_dim": 32,
+            "memory_fuser_embed_dim": 32,
+            "memory_fuser_intermediate_dim": 64,
+            "memory_fuser_num_layers": 1,
+        },
+    )
+    with _seeded(seed):
+        model = hf.Sam3VideoModel(config).eval()
+        _randomise(model)
+    model.save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    # transformers 5 writes the name of the part twice, the published files have it once.
+    once = {name.replace("tracker_model.tracker_model.", "tracker_model."): value for name, value in weights.items()}
+    save_file(once, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def make_edgetam(path: str | Path, image_size: int = 256, prompt_dim: int = 32, seed: int = 0) -> Path:
+    """A `transformers` `EdgeTamModel` folder with its processor: timm's smallest RepViT, as published in kind."""
+    folder = _folder(path)
+    config = hf.EdgeTamConfig(
+        vision_config={
+            "model_type": "edgetam_vision_model",
+            "backbone_config": {
+                "model_type": "timm_wrapper",
+                "architecture": "repvit_m0_9",
+                "do_pooling": False,
+                "num_classes": 2,
+                "model_args": {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]},
+            },
+            "backbone_channel_list": [384, 192, 96, 48],
+            "backbone_feature_sizes": [[image_size // step] * 2 for step in (4, 8, 16)],
+            "fpn_hidden_size": prompt_dim,
+        },
+        prompt_encoder_config={"hidden_size": prompt_dim, "image_size": image_size, "patch_size": 16},
+        mask_decoder_config={"hidden_size": prompt_dim, "mlp_dim": 64, "iou_head_hidden_dim": 32},
+    )
+    with _seeded(seed):
+        model = hf.EdgeTamModel(config).eval()
+        _randomise(model)
     model.save_pretrained(folder)
     hf.Sam2Processor(
         processor_class("Sam2ImageProcessor")(size=_square(image_size), mask_size=_square(image_size // 4))

@@ -6,7 +6,7 @@ network, when a first image is encoded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -21,6 +21,7 @@ from pytest_editeval.regions import Geometry, Size
 from pytest_editeval.vision.batches import BatchSize, default_size
 from pytest_editeval.vision.checkpoint_config import DTYPES, BackboneInfo, checked_geometry, read_backbone
 from pytest_editeval.vision.checkpoints import DigestRecords, file_digests
+from pytest_editeval.vision.families import CLIP_FAMILIES, DINO_FAMILIES, REFUSED, Family
 from pytest_editeval.vision.features import Features
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
 
@@ -32,21 +33,18 @@ if TYPE_CHECKING:
 
 
 class Backbone:
-    """A vision transformer with `[CLS, registers..., patches...]` tokens.
+    """A network that gives features of patches, and one of the whole image.
 
     `model_path` is a directory in transformers' format or an id on the Hugging Face hub. `fit` is ``"crop"`` (the
     checkpoint's own geometry) or ``"squash"`` (the whole image, no crop). The constructor reads the checkpoint's
     configuration files (`CheckpointError`); weights are loaded when the first image is encoded, `batch_size` images go
-    through the network at once. `settings` make an equal backbone in another process. `model_class` is the network's
-    class in transformers; `records` remember the digests of large files.
+    through the network at once. `settings` make an equal backbone in another process. `families` are the kinds of
+    checkpoints that it takes; `records` remember the digests of large files.
     """
 
     family: ClassVar[str]
     default_path: ClassVar[str | None] = None
-    default_sizes: ClassVar[tuple[int, int]]
-    model_types: ClassVar[frozenset[str]]
-    resizable: ClassVar[bool]
-    model_class: ClassVar[str]
+    families: ClassVar[Mapping[str, Family]]
 
     records: DigestRecords | None = None
 
@@ -73,8 +71,14 @@ class Backbone:
         self.settings = {"model_path": self.model_path, "device": self.device, "dtype": dtype, "batch_size": batch_size}
         self.settings |= {"fit": fit, "input_size": input_size}
         self.batch = BatchSize(batch_size or default_size(self.device), self.model_path)
-        self.info = read_backbone(self.model_path, self.default_sizes)
-        self._check_family(self.info)
+        self.info = read_backbone(self.model_path)
+        self.kind = self._family(self.info)
+        trained = self.info.trained_size
+        if not self.kind.resizable and trained is not None and trained != self.info.geometry.input_size:
+            raise CheckpointError(
+                f"{self.model_path}: its image processor gives {self.info.geometry.input_size} px, its config.json "
+                f"says {trained} px"
+            )
         geometry = self._at_size(input_size) if input_size is not None else self.info.geometry
         self.geometry = geometry.squashed() if fit == "squash" else geometry
 
@@ -87,7 +91,7 @@ class Backbone:
     def key(self) -> str:
         """Equal for backbones that give equal features, by whatever name they know their checkpoint."""
         return digest_of(
-            {"fingerprint": self.fingerprint, "class": repr(type(self)), "types": sorted(self.model_types)}
+            {"fingerprint": self.fingerprint, "class": repr(type(self)), "types": sorted(self.families)}
             | {"device": self.device}
         )
 
@@ -102,7 +106,7 @@ class Backbone:
         """The network; loaded on first use, and shared by all backbones of the process with these settings."""
         from pytest_editeval.vision.networks import load_network
 
-        return load_network(self.model_class, self.model_path, self.device, self.dtype)
+        return load_network(self.kind.model_class, self.model_path, self.device, self.dtype)
 
     @cached_property
     def processor(self) -> Any:
@@ -151,18 +155,23 @@ class Backbone:
 
         network, pixels = self.model, self._pixels(images)
         try:
-            hidden = hidden_states(network, pixels, self.device, self.dtype)
+            hidden, pooled = hidden_states(network, pixels, self.device, self.dtype)
         except (TypeError, ValueError) as error:  # version 5 refuses most of these when it reads the configuration
             raise CheckpointError(f"{self.model_path}: its config.json does not work: {first_line(error)}") from error
-        skipped = 1 + self.info.num_register_tokens
+        registers = self.info.num_register_tokens
+        skipped = self.kind.leading + registers
         if hidden.shape[1] != skipped + self.geometry.grid**2:
+            first = f"CLS, {registers} registers" if self.kind.leading else f"{registers} registers"
             raise CheckpointError(
-                f"{self.model_path}: the model returns {hidden.shape[1]} tokens where CLS, {skipped - 1} registers and "
+                f"{self.model_path}: the model returns {hidden.shape[1]} tokens where {first} and "
                 f"{self.geometry.grid}×{self.geometry.grid} patches were expected"
             )
-        if not np.isfinite(hidden).all():
+        whole = pooled if self.kind.pooled else hidden[:, 0]
+        if whole is None:
+            raise CheckpointError(f"{self.model_path} has no pooled output, which stands for the CLS feature here")
+        if not (np.isfinite(hidden).all() and np.isfinite(whole).all()):
             raise MetricError(f"{self.model_path} ({self.dtype} on {self.device}) returned NaN or infinite features")
-        return [Features(rows[skipped:].copy(), rows[0].copy()) for rows in hidden]
+        return [Features(rows[skipped:].copy(), cls.copy()) for rows, cls in zip(hidden, whole, strict=True)]
 
     def _pixels(self, images: Sequence[ImageLike]) -> torch.Tensor:
         """Normalised pixels `(n, 3, input_size, input_size)`; images of one size go through the processor together."""
@@ -183,39 +192,30 @@ class Backbone:
 
     def _at_size(self, input_size: int) -> Geometry:
         own = self.info.geometry
-        if not self.resizable and input_size != own.input_size:
+        if not self.kind.resizable and input_size != own.input_size:
             raise CheckpointError(
                 f"{self.model_path}: input_size {input_size} is not possible, its positions are for {own.input_size} px"
             )
         edge = own.shortest_edge and own.shortest_edge * input_size // own.input_size
         return checked_geometry(self.model_path, input_size, own.patch_size, edge)
 
-    def _check_family(self, info: BackboneInfo) -> None:
-        if info.model_type not in self.model_types:
-            raise CheckpointError(
-                f"{info.model_path} is a {info.model_type!r} checkpoint; {type(self).__name__} takes: "
-                f"{', '.join(sorted(self.model_types))}"
-            )
+    def _family(self, info: BackboneInfo) -> Family:
+        found = self.families.get(info.model_type)
+        if found is not None:
+            return found
+        near = REFUSED.get(info.model_type)
+        raise CheckpointError(
+            f"{info.model_path} is a {info.model_type!r} checkpoint; {type(self).__name__} takes: "
+            f"{', '.join(sorted(self.families))}" + (f"; {near}" if near else "")
+        )
 
 
 class CLIPMixin(Backbone):
-    """The vision tower of CLIP; features are taken before the post layer norm."""
+    """The vision tower of CLIP, whose features are taken before the post layer norm, or of SigLIP and SigLIP 2."""
 
     family = "CLIP"
     default_path = "openai/clip-vit-base-patch32"
-    default_sizes = (224, 32)
-    model_types = frozenset({"clip", "clip_vision_model"})
-    model_class = "CLIPVisionModel"
-    resizable = False
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        trained = self.info.trained_size
-        if trained is not None and trained != self.info.geometry.input_size:
-            raise CheckpointError(
-                f"{self.model_path}: its image processor gives {self.info.geometry.input_size} px, its config.json "
-                f"says {trained} px"
-            )
+    families = CLIP_FAMILIES
 
     @property
     def img_input_size(self) -> int:
@@ -224,13 +224,10 @@ class CLIPMixin(Backbone):
 
 
 class DINOv3Mixin(Backbone):
-    """DINOv3, and the plain vision transformers of its family (DINOv2, with and without registers)."""
+    """DINOv3's vision transformers and ConvNeXts, and DINOv2 with and without registers."""
 
     family = "DINOv3"
-    default_sizes = (224, 16)
-    model_types = frozenset({"dinov3_vit", "dinov2", "dinov2_with_registers"})
-    model_class = "AutoModel"
-    resizable = True
+    families = DINO_FAMILIES
 
     @property
     def input_image_size(self) -> int:

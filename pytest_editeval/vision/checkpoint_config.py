@@ -11,6 +11,7 @@ from pytest_editeval.errors import CheckpointError
 from pytest_editeval.regions import Geometry
 from pytest_editeval.vision.checkpoint_json import read_object
 from pytest_editeval.vision.checkpoints import is_local, local_path
+from pytest_editeval.vision.families import FAMILIES, stride
 from pytest_editeval.vision.hub import hub_file
 
 LARGEST_INPUT = 4096
@@ -26,6 +27,8 @@ KNOWN_SIZES = {
     "dinov3-vitb16": (224, 16),
 }
 """Input size and patch size by name, for a checkpoint whose own files do not say."""
+UNKNOWN_SIZES = (224, 16)
+"""The same of a family that is not known, which is refused by its name."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,11 @@ def read_config(model_path: str) -> dict[str, Any]:
     return config
 
 
-def read_backbone(model_path: str, default: tuple[int, int]) -> BackboneInfo:
+def read_backbone(model_path: str) -> BackboneInfo:
     """Family, geometry and tokens of a vision backbone.
 
-    `default` is the input size and patch size where neither the files nor `KNOWN_SIZES` say. `CheckpointError` when
-    the patches do not divide the input, or the files contradict each other.
+    Sizes that the files leave out are those of `KNOWN_SIZES`, else its family's. `CheckpointError` when the patches do
+    not divide the input, or the files contradict each other.
     """
     config = read_config(model_path)
     processor = read_json(model_path, "preprocessor_config.json")
@@ -72,8 +75,10 @@ def read_backbone(model_path: str, default: tuple[int, int]) -> BackboneInfo:
     vision = config.get("vision_config") or config
     if not isinstance(vision, dict):
         raise CheckpointError(f"{model_path}: vision_config in its config.json is no JSON object")
+    family = FAMILIES.get(config["model_type"])
+    default = family.sizes if family else UNKNOWN_SIZES
     known = next((sizes for name, sizes in reversed(KNOWN_SIZES.items()) if name in Path(model_path).name), default)
-    patch_size = _square(vision.get("patch_size"), known[1], model_path, "patch_size")
+    patch_size = _square(stride(vision), known[1], model_path, "patch_size")
     trained = vision.get("image_size")
     trained = trained if isinstance(trained, int) else None
     edge, input_size = _processed_size(model_path, processor, trained or known[0])

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any
@@ -21,7 +22,7 @@ from pytest_editeval.errors import CheckpointError, EditEvalError
 from pytest_editeval.vision.checkpoint_config import DTYPES, read_config
 from pytest_editeval.vision.checkpoints import checkpoint_folder, file_digests
 from pytest_editeval.vision.hub import from_hub
-from pytest_editeval.vision.weights import Held, check_weights
+from pytest_editeval.vision.weights import Held, check_weights, needs_timm
 
 SLACK, SMALL = 4, 1 << 20
 """A network that is this much larger than its files is not built, to name what it lacks."""
@@ -82,13 +83,27 @@ def check_available(device: str) -> None:
         raise EditEvalError(f"device {device} was asked for, but torch {torch.__version__} finds no MPS here")
 
 
+def transformers_class(name: str, model_path: str) -> Any:
+    """A class of transformers; `CheckpointError` where the installed version is too old for the checkpoint's family."""
+    found = getattr(transformers, name, None)
+    if found is None:
+        raise CheckpointError(
+            f"{model_path} needs {name}, which transformers {transformers.__version__} does not have; "
+            "pip install -U transformers"
+        )
+    return found
+
+
 def load_transformers(model_class: Any, model_path: str, **options: Any) -> nn.Module:
     """`from_pretrained`, strictly: no remote code, and an error when weights are missing (they would be random).
 
     It is given a directory always, so that what is loaded is what was digested, and nothing is asked of a network.
     """
     folder = checkpoint_folder(model_path)
-    held = check_weights(model_path, folder, read_config(model_path))
+    config = read_config(model_path)
+    held = check_weights(model_path, folder, config)
+    if needs_timm(config) and find_spec("timm") is None:
+        raise CheckpointError(f"{model_path} needs timm, which is not installed; pip install 'pytest-editeval[timm]'")
 
     def load() -> Any:
         _refuse_larger(model_class, model_path, folder, held)

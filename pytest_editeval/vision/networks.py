@@ -25,6 +25,7 @@ from pytest_editeval.vision.loading import (
     load_transformers,
     quiet,
     shared_model,
+    transformers_class,
 )
 
 MAX_RESIZED_PIXELS = 64_000_000
@@ -32,7 +33,7 @@ MAX_RESIZED_PIXELS = 64_000_000
 
 def load_network(model_class: str, model_path: str, device: str, dtype: str) -> nn.Module:
     """The network of a transformers class; shared by all who ask for the same."""
-    found: Any = getattr(transformers, model_class)
+    found = transformers_class(model_class, model_path)
     return shared_model(model_class, model_path, device, dtype, lambda: load_transformers(found, model_path))
 
 
@@ -70,9 +71,15 @@ def normalised(images: Sequence[Image.Image], processor: Any, geometry: Geometry
     return cast(torch.Tensor, batch["pixel_values"][:, :, top : top + side, left : left + side])
 
 
-def hidden_states(network: nn.Module, pixels: torch.Tensor, device: str, dtype: str) -> NDArray[np.float32]:
-    """The last hidden state `(n, tokens, dim)`, float32 whatever the network's dtype."""
+def hidden_states(
+    network: nn.Module, pixels: torch.Tensor, device: str, dtype: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The last hidden state `(n, tokens, dim)` and the pooled output `(n, dim)`, if the network has one.
+
+    Float32 whatever the network's dtype.
+    """
     with exact_arithmetic(), forward_turn(device):
         output = network(pixel_values=pixels.to(device, TORCH_DTYPES[dtype]))
+        pooled = getattr(output, "pooler_output", None)
         hidden: NDArray[np.float32] = output.last_hidden_state.float().cpu().numpy()
-    return hidden
+        return hidden, None if pooled is None else pooled.float().cpu().numpy()

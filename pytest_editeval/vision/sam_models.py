@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from PIL import Image
 from segment_anything import SamPredictor
@@ -23,8 +22,9 @@ from pytest_editeval.faults import first_line
 from pytest_editeval.registry import Box
 from pytest_editeval.vision.checkpoint_config import SAM_TYPES, read_config
 from pytest_editeval.vision.checkpoints import checkpoint_folder
+from pytest_editeval.vision.families import SAM_FAMILIES
 from pytest_editeval.vision.hub import from_hub
-from pytest_editeval.vision.loading import load_transformers, shared_model
+from pytest_editeval.vision.loading import load_transformers, shared_model, transformers_class
 from pytest_editeval.vision.weights import check_archive, first_bytes, is_pickle, is_safetensors
 
 DECODER_HEADS = 8
@@ -87,43 +87,49 @@ class SegmentAnythingFile:
 
 
 class TransformersSam:
-    """SAM or SAM 2 from a transformers directory or hub id."""
+    """SAM, SAM-HQ, SAM 2, SAM 3's tracker or EdgeTAM from a transformers directory or hub id."""
 
     def __init__(self, model_path: str, device: str, dtype: str) -> None:
-        self.sam2 = read_config(model_path)["model_type"].startswith("sam2")
-        model_class = transformers.Sam2Model if self.sam2 else transformers.SamModel
-        processor_class = transformers.Sam2Processor if self.sam2 else transformers.SamProcessor
+        self.family = SAM_FAMILIES[read_config(model_path)["model_type"]]
+        name = self.family.model_class
+        model_class = transformers_class(name, model_path)
+        processor_class = transformers_class(self.family.processor_class, model_path)
         load = partial(load_transformers, model_class, model_path)
-        self.model: Any = shared_model(model_class.__name__, model_path, device, dtype, load)
+        self.model: Any = shared_model(name, model_path, device, dtype, load)
         self.processor = from_hub(
             model_path,
             lambda: processor_class.from_pretrained(checkpoint_folder(model_path), trust_remote_code=False),
         )
 
     def embed(self, images: Sequence[Image.Image]) -> list[tuple[torch.Tensor, ...]]:
-        """Image embedding `(1, channels, h, w)` of each image; SAM 2 gives one for each of its three scales."""
-        if not self.sam2:  # which squashes
+        """Of each image the embedding `(1, channels, h, w)`, or one for each scale, and what else the decoder wants."""
+        if not self.family.levels:  # which squash
             _check_shapes(images, self.processor.image_processor.size["longest_edge"])
         pixels = self.processor(images=list(images), return_tensors="pt")["pixel_values"]
-        embedding = self.model.get_image_embeddings(pixels.to(self.model.device, self.model.dtype))
-        levels = embedding if isinstance(embedding, list | tuple) else (embedding,)
+        found = self.model.get_image_embeddings(pixels.to(self.model.device, self.model.dtype))
+        if self.family.extra:
+            found = [found[0], *found[1]]
+        levels = found if isinstance(found, list | tuple) else (found,)
         return list(zip(*(map(torch.clone, level.cpu().split(1)) for level in levels), strict=True))
 
     def predict(self, image: Image.Image, tensors: tuple[torch.Tensor, ...], boxes: Sequence[Box]) -> Candidates:
-        """See `Candidates`."""
+        """See `Candidates`; of SAM-HQ it is one, the best one refined."""
         inputs = self._inputs(image, boxes)
         levels = [level.to(self.model.device) for level in tensors]
         output = self.model(
-            image_embeddings=levels if self.sam2 else levels[0],
+            image_embeddings=levels if self.family.levels else levels[0],
             input_boxes=inputs["input_boxes"].to(self.model.device, self.model.dtype),
             multimask_output=True,
+            **({"intermediate_embeddings": levels[1:]} if self.family.extra else {}),
         )
         return output.pred_masks[0].float(), output.iou_scores[0].float().cpu().numpy()
 
     def masks(self, image: Image.Image, logits: torch.Tensor) -> NDArray[np.bool_]:
         """Masks `(n, H, W)` of chosen logits `(n, h, w)`."""
         inputs = self._inputs(image, [(0.0, 0.0, 1.0, 1.0)])
-        sizes = [inputs["original_sizes"]] if self.sam2 else [inputs["original_sizes"], inputs["reshaped_input_sizes"]]
+        sizes = [inputs["original_sizes"]]
+        if not self.family.levels:
+            sizes.append(inputs["reshaped_input_sizes"])
         masks = self.processor.image_processor.post_process_masks([logits[:, None].cpu()], *sizes)[0]
         chosen: NDArray[np.bool_] = masks[:, 0].numpy().astype(bool)
         return chosen

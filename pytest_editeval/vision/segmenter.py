@@ -25,6 +25,7 @@ from pytest_editeval.results import Reason, SoftFailure
 from pytest_editeval.vision.batches import BatchSize, default_size, is_out_of_memory
 from pytest_editeval.vision.checkpoint_config import DTYPES, SAM_TYPES, read_config
 from pytest_editeval.vision.checkpoints import DigestRecords, file_digests, is_local, local_path
+from pytest_editeval.vision.families import SAM_FAMILIES
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pytest_editeval.vision.objects import Pixels
     from pytest_editeval.vision.sam_models import SegmentAnythingFile, TransformersSam
 
-TRANSFORMERS_TYPES = frozenset({"sam", "sam2", "sam2_video"})
 BACKBONE_IMAGES = 16
 """SAM's input has about as many pixels as this many of a backbone's, so its batches are that much smaller."""
 
@@ -62,9 +62,9 @@ class SAMSegmenter:
     """SAM prompted with boxes.
 
     `model_path` is a segment-anything `.pth` file (its sizes are read from the weights; `model_type` `vit_b`, `vit_l`
-    or `vit_h` is checked against them), or a transformers directory or hub id (SAM, SAM 2). The constructor checks the
-    settings; weights are loaded when the first image is embedded. `settings` make an equal one in another process.
-    `records` remember the digests of large files.
+    or `vit_h` is checked against them), or a transformers directory or hub id of one of `SAM_FAMILIES`. The constructor
+    checks the settings; weights are loaded when the first image is embedded. `settings` make an equal one in another
+    process. `records` remember the digests of large files.
     """
 
     records: DigestRecords | None = None
@@ -99,10 +99,10 @@ class SAMSegmenter:
         self._is_file = is_local(self.model_path) and local_path(self.model_path).is_file()
         if not self._is_file:
             family = read_config(self.model_path)["model_type"]
-            if family not in TRANSFORMERS_TYPES:
+            if family not in SAM_FAMILIES:
                 raise CheckpointError(
                     f"{self.model_path} is a {family!r} checkpoint; a segmenter takes a segment-anything .pth file or: "
-                    f"{', '.join(sorted(TRANSFORMERS_TYPES))}"
+                    f"{', '.join(sorted(SAM_FAMILIES))}"
                 )
 
     @cached_property

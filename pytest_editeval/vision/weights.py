@@ -22,6 +22,9 @@ COUNTS = ("layers", "depth", "blocks")
 MOST_LAYERS = 1000
 SAVE_AGAIN = "save it as safetensors: model.save_pretrained(DIR)"
 _REROUTED = ("transformers_weights", "quantization_config", "kernel_config", "fusion_config")
+TIMM_NAME = re.compile(r"\w[\w.]*")
+TIMM_SETTINGS = frozenset({"in_chans", "features_only", "out_indices", "img_size", "dynamic_img_size"})
+"""What a checkpoint may ask of timm: others name files to load, or reach the hub."""
 _KERNELS = ("attn_implementation", "_attn_implementation", "experts_implementation")
 
 
@@ -83,6 +86,12 @@ def check_weights(model_path: str, folder: Path, config: Mapping[str, Any]) -> H
     for key, value in _settings(config):
         if (key in _REROUTED and value) or (key in _KERNELS and "/" in str(value)):
             raise CheckpointError(f"{model_path}: its config.json sets {key}, which is not supported; remove it")
+        if key == "architecture" and not (isinstance(value, str) and TIMM_NAME.fullmatch(value)):
+            raise CheckpointError(f"{model_path}: its config.json names the architecture {value!r}, no name of timm's")
+        if key == "model_args" and value and not (isinstance(value, dict) and value.keys() <= TIMM_SETTINGS):
+            raise CheckpointError(
+                f"{model_path}: its config.json has model_args {value!r}; allowed: {', '.join(sorted(TIMM_SETTINGS))}"
+            )
         if any(word in key for word in COUNTS):
             numbers = [number for number in (value if isinstance(value, list) else [value]) if isinstance(number, int)]
             if max(numbers, default=0) > max(MOST_LAYERS, held.tensors):
@@ -90,6 +99,11 @@ def check_weights(model_path: str, folder: Path, config: Mapping[str, Any]) -> H
                     f"{model_path}: its config.json says {key} {value!r}, and its files hold {held.tensors} tensors"
                 )
     return held
+
+
+def needs_timm(config: Mapping[str, Any]) -> bool:
+    """Whether a part of the network is one of timm's."""
+    return any(key == "model_type" and value == "timm_wrapper" for key, value in _settings(config))
 
 
 def check_archive(path: Path) -> None:
