@@ -139,6 +139,7 @@ class _Reader:
             fit=pipe.fit,
             input_size=pipe.input_size,
             dtype=pipe.dtype,
+            domain=pipe.domain,
             sam=sam,
         )
 

@@ -41,6 +41,7 @@ class PipeBlock(Settings):
     fit: Literal["crop", "squash"] = "crop"
     input_size: _Size | None = None
     dtype: Dtype = "float32"
+    domain: Annotated[Literal["web", "satellite"] | None, BeforeValidator(_empty_is_unset)] = None
     sam: SamBlock | None = None
 
 

@@ -48,6 +48,7 @@ class PipeSettings:
     fit: Literal["crop", "squash"] = "crop"
     input_size: int | None = None
     dtype: Dtype = "float32"
+    domain: Literal["web", "satellite"] | None = None
     sam: SamSettings | None = None
 
 

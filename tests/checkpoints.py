@@ -259,6 +259,98 @@ def make_dinov2(
     return folder
 
 
+def dinov3_file_weights(
+    width: int = 32,
+    layers: int = 2,
+    heads: int = 2,
+    patch_size: int = 16,
+    registers: int = 4,
+    gated: bool = False,
+    biased: bool = True,
+    seed: int = 0,
+) -> dict[str, torch.Tensor]:
+    """The state dict of an original DINOv3 vision transformer, under the names of its published files."""
+    dice = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=dice) / math.sqrt(shape[-1] if len(shape) > 1 else 8)
+
+    inner = 3 * width
+    head = width // heads
+    found = {
+        "cls_token": normal(1, 1, width) * 3,
+        "mask_token": normal(1, width),
+        "patch_embed.proj.weight": torch.randn(width, 3, patch_size, patch_size, generator=dice) / (2 * patch_size),
+        "patch_embed.proj.bias": normal(width),
+        "rope_embed.periods": 100.0 ** (torch.arange(head // 4) / (head // 4)),
+        "norm.weight": 1 + normal(width),
+        "norm.bias": normal(width),
+        "local_cls_norm.weight": torch.ones(width),
+    }
+    if registers:
+        found["storage_tokens"] = normal(1, registers, width) * 3
+    for layer in range(layers):
+        block = {
+            "norm1.weight": 1 + normal(width),
+            "norm1.bias": normal(width),
+            "attn.qkv.weight": normal(3 * width, width),
+            "attn.proj.weight": normal(width, width),
+            "attn.proj.bias": normal(width),
+            "ls1.gamma": 0.5 + normal(width),
+            "norm2.weight": 1 + normal(width),
+            "norm2.bias": normal(width),
+            "ls2.gamma": 0.5 + normal(width),
+        }
+        if biased:
+            block["attn.qkv.bias"] = normal(3 * width)  # that of the keys counts for nothing, by the mask
+            block["attn.qkv.bias_mask"] = torch.cat([torch.ones(width), torch.zeros(width), torch.ones(width)])
+        linear = {"w1": (inner, width), "w2": (inner, width), "w3": (width, inner)}
+        for name, shape in (linear if gated else {"fc1": (inner, width), "fc2": (width, inner)}).items():
+            block |= {f"mlp.{name}.weight": normal(*shape), f"mlp.{name}.bias": normal(shape[0])}
+        found |= {f"blocks.{layer}.{name}": value for name, value in block.items()}
+    return found
+
+
+def dinov3_convnext_file_weights(
+    widths: tuple[int, ...] = (8, 16, 24, 32), depths: tuple[int, ...] = (1, 1, 2, 1), seed: int = 0
+) -> dict[str, torch.Tensor]:
+    """The same of an original DINOv3 ConvNeXt."""
+    dice = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> torch.Tensor:
+        fan_in = math.prod(shape[1:]) if len(shape) > 1 else 8
+        return torch.randn(*shape, generator=dice) / math.sqrt(fan_in)
+
+    found = {}
+    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True)):
+        before, side = (3, 4) if stage == 0 else (widths[stage - 1], 2)
+        convolution, norm = (0, 1) if stage == 0 else (1, 0)
+        found |= {
+            f"downsample_layers.{stage}.{convolution}.weight": normal(width, before, side, side),
+            f"downsample_layers.{stage}.{convolution}.bias": normal(width),
+        }
+        normed = width if stage == 0 else before
+        found |= {
+            f"downsample_layers.{stage}.{norm}.weight": 1 + normal(normed),
+            f"downsample_layers.{stage}.{norm}.bias": normal(normed),
+        }
+        for layer in range(depth):
+            block = {
+                "gamma": 0.5 + normal(width),
+                "dwconv.weight": normal(width, 1, 7, 7),
+                "dwconv.bias": normal(width),
+                "norm.weight": 1 + normal(width),
+                "norm.bias": normal(width),
+                "pwconv1.weight": normal(4 * width, width),
+                "pwconv1.bias": normal(4 * width),
+                "pwconv2.weight": normal(width, 4 * width),
+                "pwconv2.bias": normal(width),
+            }
+            found |= {f"stages.{stage}.{layer}.{name}": value for name, value in block.items()}
+    found |= {"norm.weight": 1 + normal(widths[-1]), "norm.bias": normal(widths[-1])}
+    return found | {"norms.3.weight": found["norm.weight"], "norms.3.bias": found["norm.bias"]}
+
+
 # --- segment anything ----------------------------------------------------------------------------
 
 

@@ -42,7 +42,8 @@ class PipePool:
     def pipe(self, settings: PipeSettings) -> Pipe:
         """The pipe with these settings; its weights are not loaded yet."""
         if settings not in self._pipes:
-            options = {key: value for key, value in asdict(settings).items() if key not in ("pipe_name", "sam")}
+            left_out = {"pipe_name", "sam"} | ({"domain"} if settings.domain is None else set())
+            options = {key: value for key, value in asdict(settings).items() if key not in left_out}
             pipe: Pipe = PIPES[settings.pipe_name].load()(**self._on_device(options))
             pipe.records = self._store
             pipe.sam_block = self.segmenter(settings.sam) if settings.sam else None

@@ -19,8 +19,23 @@ from pytest_editeval.errors import CheckpointError, MetricError
 from pytest_editeval.faults import first_line
 from pytest_editeval.regions import Geometry, Size
 from pytest_editeval.vision.batches import BatchSize, default_size
-from pytest_editeval.vision.checkpoint_config import DTYPES, BackboneInfo, checked_geometry, read_backbone
-from pytest_editeval.vision.checkpoints import DigestRecords, file_digests
+from pytest_editeval.vision.checkpoint_config import (
+    DTYPES,
+    BackboneInfo,
+    checked_geometry,
+    read_backbone,
+    read_processor,
+)
+from pytest_editeval.vision.checkpoints import DigestRecords, file_digests, is_local, local_path
+from pytest_editeval.vision.dinov3_files import (
+    INPUT_SIZE,
+    NORMALISATION,
+    DINOv3File,
+    Domain,
+    checked_domain,
+    read_dinov3_file,
+    refuse_other_domain,
+)
 from pytest_editeval.vision.families import CLIP_FAMILIES, DINO_FAMILIES, REFUSED, Family
 from pytest_editeval.vision.features import Features
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
@@ -40,6 +55,9 @@ class Backbone:
     configuration files (`CheckpointError`); weights are loaded when the first image is encoded, `batch_size` images go
     through the network at once. `settings` make an equal backbone in another process. `families` are the kinds of
     checkpoints that it takes; `records` remember the digests of large files.
+
+    `domain` (DINOv3: ``"web"`` or ``"satellite"``) says which images the weights are for where a file does not; where a
+    checkpoint says, it has to be the same.
     """
 
     family: ClassVar[str]
@@ -47,6 +65,7 @@ class Backbone:
     families: ClassVar[Mapping[str, Family]]
 
     records: DigestRecords | None = None
+    file: DINOv3File | None = None
 
     def __init__(
         self,
@@ -57,6 +76,7 @@ class Backbone:
         input_size: int | None = None,
         dtype: str = "float32",
         batch_size: int | None = None,
+        domain: Domain | None = None,
     ) -> None:
         model_path = model_path or self.default_path
         if model_path is None:
@@ -69,9 +89,10 @@ class Backbone:
         self.device = resolve_device(device)
         self.dtype = dtype
         self.settings = {"model_path": self.model_path, "device": self.device, "dtype": dtype, "batch_size": batch_size}
-        self.settings |= {"fit": fit, "input_size": input_size}
+        self.settings |= {"fit": fit, "input_size": input_size, "domain": domain}
         self.batch = BatchSize(batch_size or default_size(self.device), self.model_path)
-        self.info = read_backbone(self.model_path)
+        self.domain = domain
+        self.info = self._read()
         self.kind = self._family(self.info)
         trained = self.info.trained_size
         if not self.kind.resizable and trained is not None and trained != self.info.geometry.input_size:
@@ -99,20 +120,25 @@ class Backbone:
     def fingerprint(self) -> str:
         """Digest of the checkpoint's files and of the settings that change the features; not of the device."""
         files = file_digests(self.model_path, self.records)
-        return digest_of({"files": files, "geometry": self.geometry, "dtype": self.dtype})[:16]
+        known = {"files": files, "geometry": self.geometry, "dtype": self.dtype}
+        return digest_of(known | {"domain": self.domain} if self.file else known)[:16]
 
     @cached_property
     def model(self) -> nn.Module:
         """The network; loaded on first use, and shared by all backbones of the process with these settings."""
-        from pytest_editeval.vision.networks import load_network
+        from pytest_editeval.vision.networks import load_file, load_network
 
+        if self.file is not None:
+            return load_file(self.file, self.model_path, self.device, self.dtype)
         return load_network(self.kind.model_class, self.model_path, self.device, self.dtype)
 
     @cached_property
     def processor(self) -> Any:
-        """The checkpoint's own image processor."""
-        from pytest_editeval.vision.networks import load_processor
+        """The checkpoint's own image processor; of an original file the one that transformers has for DINOv3."""
+        from pytest_editeval.vision.networks import file_processor, load_processor
 
+        if self.file is not None and self.domain is not None:
+            return file_processor(self.domain)
         return load_processor(self.model_path)
 
     def encode(self, images: Sequence[ImageLike]) -> list[Features]:
@@ -190,6 +216,11 @@ class Backbone:
             pixels[indices] = normalised(same, self.processor, self.geometry, self.model_path)
         return pixels
 
+    def _read(self) -> BackboneInfo:
+        if self.domain is not None:
+            raise CheckpointError(f"{self.model_path}: domain is a setting of DINOv3, and this is {self.family}")
+        return read_backbone(self.model_path)
+
     def _at_size(self, input_size: int) -> Geometry:
         own = self.info.geometry
         if not self.kind.resizable and input_size != own.input_size:
@@ -228,6 +259,22 @@ class DINOv3Mixin(Backbone):
 
     family = "DINOv3"
     families = DINO_FAMILIES
+
+    def _read(self) -> BackboneInfo:
+        if self.domain is not None and self.domain not in NORMALISATION:
+            raise CheckpointError(f"unknown domain {self.domain!r}; allowed: {', '.join(NORMALISATION)}")
+        path = local_path(self.model_path) if is_local(self.model_path) else None
+        if path is not None and path.is_file():
+            self.file = read_dinov3_file(path)
+            self.domain = checked_domain(path, self.domain)
+            geometry = checked_geometry(self.model_path, INPUT_SIZE, self.file.patch_size, None)
+            return BackboneInfo(
+                self.model_path, self.file.model_type, geometry, self.file.num_register_tokens, INPUT_SIZE
+            )
+        info = read_backbone(self.model_path)
+        if self.domain is not None:
+            refuse_other_domain(self.model_path, self.domain, read_processor(self.model_path))
+        return info
 
     @property
     def input_image_size(self) -> int:

@@ -58,13 +58,8 @@ def read_config(model_path: str) -> dict[str, Any]:
     return config
 
 
-def read_backbone(model_path: str) -> BackboneInfo:
-    """Family, geometry and tokens of a vision backbone.
-
-    Sizes that the files leave out are those of `KNOWN_SIZES`, else its family's. `CheckpointError` when the patches do
-    not divide the input, or the files contradict each other.
-    """
-    config = read_config(model_path)
+def read_processor(model_path: str) -> dict[str, Any]:
+    """The file of the checkpoint's image processor; `CheckpointError` where it has none."""
     processor = read_json(model_path, "preprocessor_config.json")
     if processor is None:
         processor = (read_json(model_path, "processor_config.json") or {}).get("image_processor")
@@ -72,6 +67,17 @@ def read_backbone(model_path: str) -> BackboneInfo:
         raise CheckpointError(
             f"{model_path} has no preprocessor_config.json, so its resize and normalisation are not known; add the file"
         )
+    return processor
+
+
+def read_backbone(model_path: str) -> BackboneInfo:
+    """Family, geometry and tokens of a vision backbone.
+
+    Sizes that the files leave out are those of `KNOWN_SIZES`, else its family's. `CheckpointError` when the patches do
+    not divide the input, or the files contradict each other.
+    """
+    config = read_config(model_path)
+    processor = read_processor(model_path)
     vision = config.get("vision_config") or config
     if not isinstance(vision, dict):
         raise CheckpointError(f"{model_path}: vision_config in its config.json is no JSON object")

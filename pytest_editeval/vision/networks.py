@@ -15,7 +15,9 @@ from torch import nn
 from pytest_editeval.errors import CheckpointError, ImageError
 from pytest_editeval.faults import first_line
 from pytest_editeval.regions import Geometry
-from pytest_editeval.vision.checkpoints import checkpoint_folder
+from pytest_editeval.vision.checkpoints import checkpoint_folder, local_path
+from pytest_editeval.vision.dinov3_files import DINOv3File, Domain
+from pytest_editeval.vision.dinov3_weights import dinov3_processor, load_dinov3_file
 from pytest_editeval.vision.hub import from_hub
 from pytest_editeval.vision.loading import (
     TORCH_DTYPES,
@@ -35,6 +37,18 @@ def load_network(model_class: str, model_path: str, device: str, dtype: str) -> 
     """The network of a transformers class; shared by all who ask for the same."""
     found = transformers_class(model_class, model_path)
     return shared_model(model_class, model_path, device, dtype, lambda: load_transformers(found, model_path))
+
+
+def load_file(file: DINOv3File, model_path: str, device: str, dtype: str) -> nn.Module:
+    """The network of an original DINOv3 file; shared by all who ask for the same."""
+    path = local_path(model_path)
+    return shared_model("DINOv3File", model_path, device, dtype, lambda: load_dinov3_file(path, file))
+
+
+def file_processor(domain: Domain) -> Any:
+    """See `dinov3_processor`."""
+    with quiet():
+        return dinov3_processor(domain)
 
 
 def load_processor(model_path: str) -> Any:
