@@ -37,7 +37,9 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 def saved(path: Path, weights: dict[str, Any]) -> Path:
-    torch.save(OrderedDict(weights), path)
+    held: Any = OrderedDict(weights)
+    held._metadata = OrderedDict({"": {"version": 1}})  # as a module's state dict has it
+    torch.save(held, path)
     return path
 
 

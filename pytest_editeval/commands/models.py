@@ -1,8 +1,9 @@
-"""`editeval models`: the checkpoints that configurations name."""
+"""`editeval models`: what a checkpoint is, and the checkpoints that configurations name."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pytest_editeval.statuses import CHECKS_FAILED
 
 def add(commands: Any) -> None:
     """Declare the commands."""
-    models = commands.add_parser("models", help="pin the checkpoints that configurations name: `editeval models lock`")
+    models = commands.add_parser("models", help="say what a checkpoint is, pin those of configurations")
     actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
     lock = actions.add_parser("lock", help="write or check a digest of every file of the checkpoints")
     lock.add_argument(
@@ -33,6 +34,11 @@ def add(commands: Any) -> None:
     lock.add_argument("--check", action="store_true", help="write nothing; exit status 1 where the lock is not current")
     add_root_only(lock)
     lock.set_defaults(run=_lock)
+    info = actions.add_parser("info", help="say what a checkpoint is: family, tokens, input, normalisation, digests")
+    info.add_argument("path", metavar="PATH", help="a directory, a .pth file, or an id on the Hugging Face hub")
+    info.add_argument("--domain", choices=("web", "satellite"), help="of the images an original DINOv3 file is for")
+    info.add_argument("--json", action="store_true", help="print a JSON object")
+    info.set_defaults(run=_info)
 
 
 def _lock(args: argparse.Namespace) -> int:
@@ -57,3 +63,18 @@ def _lock(args: argparse.Namespace) -> int:
         print(visible(line))
     print(f"{display_path(args.output)}: {len(lines)} differences in {counts}")
     return CHECKS_FAILED if lines else 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    from pytest_editeval.escapes import visible
+    from pytest_editeval.vision.description import describe
+
+    found = describe(args.path, args.domain)
+    if args.json:
+        print(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+        return 0
+    lines = found.lines()
+    width = max(len(label) for label, _ in lines)
+    for label, value in lines:
+        print(visible(f"{label:{width}}  {value}"))
+    return 0

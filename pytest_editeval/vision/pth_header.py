@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle  # nosec B403  # read by `_Names`, which makes no object but names and shapes
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class _Names(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         known: dict[tuple[str, str], Callable[..., Any]] = {
-            ("collections", "OrderedDict"): dict,
+            ("collections", "OrderedDict"): OrderedDict,
             ("torch._utils", "_rebuild_tensor_v2"): _rebuilt,
             ("torch._utils", "_rebuild_parameter"): _parameter,
         }

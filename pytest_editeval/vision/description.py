@@ -1,0 +1,163 @@
+"""What a path or a hub id really is, from its files alone; nothing here imports torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_editeval.errors import CheckpointError, display_path
+from pytest_editeval.vision.checkpoint_config import SAM_TYPES, BackboneInfo, read_backbone, read_config, read_processor
+from pytest_editeval.vision.checkpoints import (
+    checkpoint_files,
+    checkpoint_folder,
+    file_digests,
+    hub_revision,
+    is_local,
+    local_path,
+)
+from pytest_editeval.vision.dinov3_files import INPUT_SIZE, NORMALISATION, Domain, checked_domain, read_dinov3_file
+from pytest_editeval.vision.families import CLIP_FAMILIES, DINO_FAMILIES, FAMILIES, SAM_FAMILIES
+from pytest_editeval.vision.pth_header import tensor_shapes
+from pytest_editeval.vision.weights import check_weights
+
+SAM_MEAN, SAM_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+"""What segment-anything normalises with, in values 0..255."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """A checkpoint: for which pipe, what it is, and its files' SHA-256 by name. What is not known is `None`."""
+
+    family: str
+    pipe: str
+    tokens: str | None
+    input: str
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    weights: int
+    bytes: int
+    files: Mapping[str, str] = field(repr=False)
+    domain: Domain | None = None
+    revision: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, under its own names."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Label and value, for a person."""
+        found = [("family", f"{self.family}, for {self.pipe}"), ("tokens", self.tokens), ("input", self.input)]
+        if self.mean is not None and self.std is not None:
+            domain = f" ({self.domain})" if self.domain else ""
+            found.append(("normalisation", f"mean {_numbers(self.mean)}, std {_numbers(self.std)}{domain}"))
+        found.append(("weights", f"{self.weights:,}, in {self.bytes / (1 << 20):,.1f} MiB"))
+        found.append(("commit", self.revision))
+        found += [("sha256", f"{digest}  {name}") for name, digest in self.files.items()]
+        return [(label, value) for label, value in found if value is not None]
+
+
+def describe(model_path: str, domain: Domain | None = None) -> Description:
+    """What the checkpoint is. Of a hub id it is downloaded, as a run would do it.
+
+    `domain` is for an original DINOv3 file, as in a configuration. `CheckpointError` for what no pipe takes.
+    """
+    path = local_path(model_path) if is_local(model_path) else None
+    if path is not None and path.is_file():
+        return _file(path, domain)
+    config = read_config(model_path)
+    kind = config["model_type"]
+    held = check_weights(model_path, checkpoint_folder(model_path), config)
+    rest = _rest(model_path, _pickled(model_path) or held.elements)
+    if kind in SAM_FAMILIES:
+        return Description(kind, "a sam block", None, _sam_input(model_path), *_normalisation(model_path), **rest)
+    if kind not in FAMILIES:
+        known = ", ".join([*sorted(CLIP_FAMILIES), *sorted(DINO_FAMILIES), *sorted(SAM_FAMILIES)])
+        raise CheckpointError(f"{model_path} is a {kind!r} checkpoint, which no pipe takes; known: {known}")
+    info = read_backbone(model_path)
+    pipe = "clip-pipe" if kind in CLIP_FAMILIES else "dino-v3-pipe"
+    mean, std = _normalisation(model_path)
+    named = next((name for name, (one, _) in NORMALISATION.items() if mean and _near(mean, one)), None)
+    rest["domain"] = named if pipe == "dino-v3-pipe" else None
+    return Description(kind, pipe, _tokens(info), _input(info), mean, std, **rest)
+
+
+def _file(path: Path, domain: Domain | None) -> Description:
+    shapes, _ = tensor_shapes(path)
+    number = sum(math.prod(shape) for shape in shapes.values())
+    rest = _rest(str(path), number)
+    patch = shapes.get("image_encoder.patch_embed.proj.weight")
+    if patch is not None:
+        side = shapes["image_encoder.pos_embed"][1] * patch[-1]
+        kind = next((name for name, width in SAM_TYPES.items() if width == patch[0]), f"an encoder {patch[0]} wide")
+        prepared = f"the longer side resized to {side} px, padded to a square; patches of {patch[-1]} px"
+        return Description(f"segment-anything ({kind})", "a sam block", None, prepared, SAM_MEAN, SAM_STD, **rest)
+    file = read_dinov3_file(path)
+    domain = checked_domain(path, domain)
+    grid = INPUT_SIZE // file.patch_size
+    first = f"CLS, {file.num_register_tokens} registers, " if file.num_register_tokens else "CLS, "
+    return Description(
+        f"{file.model_type}, an original file",
+        "dino-v3-pipe",
+        f"{first}{grid}×{grid} patches of {file.patch_size} px",
+        f"{INPUT_SIZE} px, squashed",
+        *NORMALISATION[domain],
+        domain=domain,
+        **rest,
+    )
+
+
+def _pickled(model_path: str) -> int:
+    """How many weights the checkpoint's pickles hold; 0 where it has none."""
+    files = [file for file in checkpoint_files(model_path) if file.suffix == ".bin"]
+    return sum(math.prod(shape) for file in files for shape in tensor_shapes(file)[0].values())
+
+
+def _rest(model_path: str, elements: int) -> dict[str, Any]:
+    try:
+        size = sum(file.stat().st_size for file in checkpoint_files(model_path))
+    except OSError as error:
+        raise CheckpointError(f"{display_path(Path(model_path))} cannot be read: {error.strerror}") from None
+    known: dict[str, Any] = {"weights": elements, "bytes": size, "files": file_digests(model_path)}
+    return known | {"revision": hub_revision(model_path)}
+
+
+def _tokens(info: BackboneInfo) -> str:
+    grid = info.geometry.grid
+    parts = [] if FAMILIES[info.model_type].pooled else ["CLS"]
+    if info.num_register_tokens:
+        parts.append(f"{info.num_register_tokens} registers")
+    parts.append(f"{grid}×{grid} patches of {info.geometry.patch_size} px")
+    return ", ".join(parts) + ("; the pooled output stands for CLS" if FAMILIES[info.model_type].pooled else "")
+
+
+def _input(info: BackboneInfo) -> str:
+    edge = info.geometry.shortest_edge
+    how = "squashed" if edge is None else f"the centre of a picture whose shorter side is {edge} px"
+    sizes = "; other sizes: input_size" if FAMILIES[info.model_type].resizable else ""
+    return f"{info.geometry.input_size} px, {how}{sizes}"
+
+
+def _sam_input(model_path: str) -> str:
+    size = read_processor(model_path).get("size")
+    if isinstance(size, Mapping) and "longest_edge" in size:
+        return f"the longer side resized to {size['longest_edge']} px, padded to a square"
+    side = size.get("height") if isinstance(size, Mapping) else size
+    return f"{side} px, squashed"
+
+
+def _normalisation(model_path: str) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    processor = read_processor(model_path)
+    found = (processor.get(key) for key in ("image_mean", "image_std"))
+    mean, std = (tuple(one) if isinstance(one, list) and one else None for one in found)
+    return mean, std
+
+
+def _near(left: tuple[float, ...], right: tuple[float, ...]) -> bool:
+    return len(left) == len(right) and all(abs(a - b) < 1e-3 for a, b in zip(left, right, strict=True))
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
