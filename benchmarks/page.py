@@ -103,6 +103,7 @@ BASE: dict[str, Any] = dict.fromkeys(
     ("candidate", "control", "reason", "detail", "quota", "covered_by", "baseline", "tolerance", "noise")
 ) | {
     "metric_version": 1,
+    "models": {},
     "instruction": "Make the scarf red, and nothing else.",
     "source_size": SIZE,
     "edited_size": SIZE,

@@ -70,6 +70,7 @@ def unscored(
         fingerprint=None,
         device=device,
         versions=package_versions(),
+        models={},
         duration=0.0,
         remembered=False,
     )

@@ -133,7 +133,7 @@ class CheckItem(pytest.Function):
         started = time.perf_counter()
         run, spec = self.config.stash[RUN], get_metric(self.check.metric)
         pipe = editeval.pipe_for(spec, request.getfixturevalue)
-        fingerprint = editeval.fingerprint(pipe, spec)
+        fingerprint, models = editeval.fingerprint(pipe, spec), editeval.models(pipe, spec)
         self._made_now.clear()
         try:
             self._make(editeval, request)
@@ -142,7 +142,7 @@ class CheckItem(pytest.Function):
             self._wanted, self._was_tried = None, True
             self.counts = {**run.new_counts(), **self._made_now}
         duration = time.perf_counter() - started
-        measured = replace(self.result, fingerprint=fingerprint, device=pipe.device, duration=duration)
+        measured = replace(self.result, fingerprint=fingerprint, models=models, device=pipe.device, duration=duration)
         judged = run.gating.held_against_all(with_scores(measured, self.edits, scores))
         self.result = of_deciding(judged, scores)
         if self.result.outcome is Outcome.SOFT_FAILURE:

@@ -158,6 +158,7 @@ class CheckResult:
     fingerprint: str | None
     device: str
     versions: Mapping[str, str]
+    models: Mapping[str, Any]
     duration: float
     remembered: bool
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -190,7 +191,7 @@ class CheckResult:
         """Plain data (JSON types) that `from_data` turns back into an equal result."""
         # Not `asdict`, which copies every value of the details one by one.
         data = {name: getattr(self, name) for name in self.__slots__}
-        for name in ("parameters", "versions", "details"):
+        for name in ("parameters", "versions", "models", "details"):
             data[name] = dict(data[name])
         data["outcome"] = str(self.outcome)
         data["coords"] = [list(box) for box in self.coords]

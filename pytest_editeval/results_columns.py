@@ -18,7 +18,7 @@ from pytest_editeval.results import CheckResult
 
 KINDS: dict[str, str] = {field.name: str(field.type) for field in dataclasses.fields(CheckResult)}
 COLUMNS = tuple(KINDS)
-OPEN = ("coords", "parameters", "repeats", "details")
+OPEN = ("coords", "parameters", "repeats", "models", "details")
 OPTIONAL_TEXT = frozenset(name for name, kind in KINDS.items() if kind == "str | None")
 NUMBERS = frozenset(name for name, kind in KINDS.items() if kind in ("float", "float | None"))
 _PLAIN = {"str", "str | None", "int", "int | None", "float", "float | None", "bool", "Outcome"}

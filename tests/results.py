@@ -66,6 +66,7 @@ def result(**overrides: Any) -> CheckResult:
         "fingerprint": "f" * 12,
         "device": "cpu",
         "versions": {},
+        "models": {},
         "duration": 0.1,
         "remembered": False,
     }

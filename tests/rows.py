@@ -95,6 +95,7 @@ RESULT = st.builds(
     fingerprint=MAYBE_TEXT,
     device=TEXT,
     versions=st.dictionaries(TEXT, TEXT, max_size=3),
+    models=MAPPING,
     duration=FLOAT,
     remembered=st.booleans(),
     details=MAPPING,

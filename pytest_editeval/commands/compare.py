@@ -40,6 +40,7 @@ def _tolerance(text: str) -> float:
 def _compare(arguments: argparse.Namespace) -> int:
     from pytest_editeval.gating.baseline import check_alike
     from pytest_editeval.gating.compare import compare, read_side
+    from pytest_editeval.gating.manifests import manifest_differences
     from pytest_editeval.reports.comparison import comparison_lines
     from pytest_editeval.reports.layout import Screen
     from pytest_editeval.statuses import NOTHING_SCORED
@@ -48,7 +49,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     a = read_side(arguments.a, arguments.candidate_a, partial=partial)
     b = read_side(arguments.b, arguments.candidate_b, partial=partial)
     names = (a.name, b.name)
-    alike = check_alike(a.baseline, b.baseline.profile, b.baseline.metrics, names, arguments.allow_mismatch)
+    details = manifest_differences(a.results.values(), b.results.values(), names)
+    alike = check_alike(a.baseline, b.baseline.profile, b.baseline.metrics, names, arguments.allow_mismatch, details)
     comparison = compare(a, b, arguments.tolerance)
     print("\n".join([*alike, *comparison_lines(a, b, comparison, Screen.of_stream(sys.stdout))]))
     if not any(row.pairs for row in comparison.metrics):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,13 +91,17 @@ def check_alike(
     identities: Mapping[str, MetricIdentity],
     names: tuple[str, str],
     allow_mismatch: bool,
+    details: Sequence[str] = (),
 ) -> list[str]:
-    """The `mismatches` as lines to print; an `EditEvalError` with them, where there are any that are not allowed."""
+    """The `mismatches` as lines to print; an `EditEvalError` with them, where there are any that are not allowed.
+
+    `details` are what else differs, which alone is no reason not to compare.
+    """
     found = mismatches(baseline, profile, identities, names)
     if found and not allow_mismatch:
-        differences = "".join(f"\n  {line}" for line in found)
+        differences = "".join(f"\n  {line}" for line in (*found, *details))
         raise EditEvalError(f"{' and '.join(names)} were not measured alike (--allow-mismatch){differences}")
-    return [f"not measured alike: {line}" for line in found]
+    return [f"not measured alike: {line}" for line in found] + [f"differs: {line}" for line in details]
 
 
 def has_changed(baseline: Baseline, result: CheckResult) -> bool:

@@ -251,6 +251,17 @@ class EditEval:
             return f"{pipe.fingerprint}+{pipe.sam_block.fingerprint}"
         return pipe.fingerprint
 
+    @staticmethod
+    def models(pipe: Pipe, spec: MetricSpec) -> dict[str, Any]:
+        """What a results file says of the models behind the metric (`Backbone.manifest`), by their part in it.
+
+        A segmenter that a `conftest.py` brings may have nothing to say.
+        """
+        found = {"backbone": pipe.manifest}
+        if spec.inputs == "objects" and pipe.sam_block is not None:
+            found["segmenter"] = getattr(pipe.sam_block, "manifest", {})
+        return found
+
 
 def _listed(metric: str, name: str, form: str, values: Any) -> list[Any]:
     """`values`, which may be an array, as a list; none where they are `None`."""

@@ -26,7 +26,14 @@ from pytest_editeval.vision.checkpoint_config import (
     read_backbone,
     read_processor,
 )
-from pytest_editeval.vision.checkpoints import DigestRecords, file_digests, is_local, local_path
+from pytest_editeval.vision.checkpoints import (
+    DigestRecords,
+    file_digests,
+    hub_revision,
+    is_local,
+    local_path,
+    shown_path,
+)
 from pytest_editeval.vision.dinov3_files import (
     INPUT_SIZE,
     NORMALISATION,
@@ -122,6 +129,30 @@ class Backbone:
         files = file_digests(self.model_path, self.records)
         known = {"files": files, "geometry": self.geometry, "dtype": self.dtype}
         return digest_of(known | {"domain": self.domain} if self.file else known)[:16]
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What a results file says of it: path, family, commit, digest of the files, dtype, input, normalisation."""
+        mean: Sequence[float] | None
+        std: Sequence[float] | None
+        if self.file is not None and self.domain is not None:
+            mean, std = NORMALISATION[self.domain]
+        else:
+            processor = read_processor(self.model_path)
+            mean, std = processor.get("image_mean"), processor.get("image_std")
+        return {
+            "path": shown_path(self.model_path),
+            "family": self.info.model_type,
+            "revision": hub_revision(self.model_path),
+            "digest": digest_of(file_digests(self.model_path, self.records))[:16],
+            "dtype": self.dtype,
+            "input_size": self.geometry.input_size,
+            "patch_size": self.geometry.patch_size,
+            "shortest_edge": self.geometry.shortest_edge,
+            "registers": self.info.num_register_tokens,
+            "mean": mean and list(mean),
+            "std": std and list(std),
+        }
 
     @cached_property
     def model(self) -> nn.Module:

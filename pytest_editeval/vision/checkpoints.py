@@ -13,6 +13,8 @@ from typing import Protocol
 from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, display_path
 from pytest_editeval.faults import first_line
+from pytest_editeval.hidden import without_hidden
+from pytest_editeval.profiles import EMBEDDED, EMBEDDED_PATH
 from pytest_editeval.vision.hub import CONFIGS, hub_snapshot
 from pytest_editeval.vision.weights import weight_files
 
@@ -52,6 +54,16 @@ def local_path(model_path: str) -> Path:
     except (OSError, RuntimeError):  # a name that is too long, a home directory that is not known
         path = Path(model_path)
     raise CheckpointError(f"no checkpoint at {display_path(path)}; point model_path at a directory or a hub id")
+
+
+def shown_path(model_path: str) -> str:
+    """The checkpoint's place as a report shows it: what comes with this package as ``embedded:…``; no secret."""
+    if not is_local(model_path):
+        return without_hidden(model_path)
+    path = Path(model_path).expanduser()
+    if path.absolute().is_relative_to(EMBEDDED_PATH):
+        return f"{EMBEDDED}:{path.absolute().relative_to(EMBEDDED_PATH).as_posix()}"
+    return without_hidden(display_path(path))
 
 
 def checkpoint_folder(model_path: str) -> Path:

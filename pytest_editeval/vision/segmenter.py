@@ -24,7 +24,14 @@ from pytest_editeval.registry import WHITE, Box, Color
 from pytest_editeval.results import Reason, SoftFailure
 from pytest_editeval.vision.batches import BatchSize, default_size, is_out_of_memory
 from pytest_editeval.vision.checkpoint_config import DTYPES, SAM_TYPES, read_config
-from pytest_editeval.vision.checkpoints import DigestRecords, file_digests, is_local, local_path
+from pytest_editeval.vision.checkpoints import (
+    DigestRecords,
+    file_digests,
+    hub_revision,
+    is_local,
+    local_path,
+    shown_path,
+)
 from pytest_editeval.vision.families import SAM_FAMILIES
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
 
@@ -114,6 +121,17 @@ class SAMSegmenter:
     def fingerprint(self) -> str:
         """Digest of the checkpoint's files and of the dtype."""
         return digest_of({"files": file_digests(self.model_path, self.records), "dtype": self.dtype})[:16]
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What a results file says of it: path, family, commit, digest of the files, dtype."""
+        return {
+            "path": shown_path(self.model_path),
+            "family": "segment-anything" if self._is_file else read_config(self.model_path)["model_type"],
+            "revision": hub_revision(self.model_path),
+            "digest": digest_of(file_digests(self.model_path, self.records))[:16],
+            "dtype": self.dtype,
+        }
 
     @cached_property
     def backend(self) -> SegmentAnythingFile | TransformersSam:
