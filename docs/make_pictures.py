@@ -252,7 +252,7 @@ def draw(picture: Picture) -> Image.Image:
     highest = 0.0 if picture.mode is None else max(costs_of(score).max() for _, score in parts)
     for axis, (panel, score) in zip(axes.flat, parts, strict=True):
         axis.set(xticks=[], yticks=[])
-        axis.set_title(f"{score.value:#.3g}", fontsize=13, fontweight="bold")
+        axis.set_title(f"{score.value:#.3g}".removesuffix("."), fontsize=13, fontweight="bold")
         axis.set_xlabel(panel.words, fontsize=9.5)
         axis.imshow(panel.edited)
         if picture.mode is None:

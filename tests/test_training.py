@@ -38,30 +38,46 @@ class Noise:
         return (torch.from_numpy(rng.normal(size=(4, 3)).astype(np.float32)), torch.tensor(step))
 
 
-def trained(common: ModuleType, work: Path, stops: list[int], steps: int = 12) -> dict[str, torch.Tensor]:
-    """Weights after `steps` steps with a stop, as by a signal after a checkpoint, at each of `stops`."""
-    for stop in [*stops, steps]:
+class Before:
+    """The last batch, as what a loss may compare with."""
+
+    def __init__(self) -> None:
+        self.batch = torch.zeros(4, 3)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"batch": self.batch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.batch = state["batch"]
+
+
+def trained(common: ModuleType, work: Path, stops: list[int], *, muon: bool) -> dict[str, torch.Tensor]:
+    """Weights after twelve steps with a stop, as by a signal after a checkpoint, at each of `stops`."""
+    for stop in [*stops, 12]:
         torch.manual_seed(0)
-        model = torch.nn.Linear(3, 2)
-        args = Namespace(work=work, steps=steps, seed=5, export_only=False)
-        run = common.Run("line", args, model, rate=0.1, decay=0.01)
+        model = torch.nn.Sequential(torch.nn.Linear(3, 32), torch.nn.Linear(32, 32), torch.nn.Linear(32, 2))
+        args = Namespace(work=work, steps=12, seed=5, export_only=False)
+        before = Before()
+        run = common.Run("line", args, model, rate=0.1, decay=0.01, muon=muon, memory=before)
         for batch, step in run.batches(Noise()):
             assert int(step) == run.step
-            run.update((model(batch) + torch.rand(2)).square().mean(), {"loss": 1.0})
+            run.update((model(batch) + model(before.batch) + torch.rand(2)).square().mean(), {"loss": 1.0})
+            before.batch = batch
             if run.step == stop:
                 run.save()
                 break
     return model.state_dict()
 
 
+@pytest.mark.parametrize("muon", [False, True])
 def test_a_run_that_was_stopped_gives_the_weights_of_one_that_was_not(
-    training: Callable[[str], ModuleType], tmp_path: Path
+    training: Callable[[str], ModuleType], tmp_path: Path, *, muon: bool
 ) -> None:
     common = training("common")
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
-    whole = trained(common, tmp_path / "whole", [])
-    parts = trained(common, tmp_path / "parts", [3, 8])
+    whole = trained(common, tmp_path / "whole", [], muon=muon)
+    parts = trained(common, tmp_path / "parts", [3, 8], muon=muon)
     for name, weight in whole.items():
         assert torch.equal(weight, parts[name])
     log = (tmp_path / "whole" / "line.csv").read_text("utf-8").splitlines()
@@ -161,3 +177,88 @@ def test_a_small_sam_grows(training: Callable[[str], ModuleType]) -> None:
     torch.nn.init.constant_(old, 0.25)
     flat = sam.enlarged(small.state_dict(), large.state_dict())["image_encoder.pos_embed"]
     assert torch.allclose(flat, torch.full_like(new, 0.25))
+
+
+def test_each_weight_has_one_optimizer(training: Callable[[str], ModuleType]) -> None:
+    sam = training("train_sam").build_sam()
+    names = {id(parameter): name for name, parameter in sam.named_parameters()}
+    muon, adam = training("common").optimizers(sam, 1e-3, 0.1, muon=True)
+    matrices, others = (
+        [names[id(p)] for group in optimizer.param_groups for p in group["params"]] for optimizer in (muon, adam)
+    )
+    assert sorted(matrices + others) == sorted(names.values())
+    assert "image_encoder.blocks.0.attn.qkv.weight" in matrices
+    # Tables of positions, convolutions and norms are no matrices that turn one activation into another.
+    assert {"image_encoder.pos_embed", "image_encoder.blocks.0.attn.rel_pos_h"} <= set(others)
+    assert {"image_encoder.patch_embed.proj.weight", "image_encoder.blocks.0.norm1.weight"} <= set(others)
+    decays = {names[id(p)]: group["weight_decay"] for group in adam.param_groups for p in group["params"]}
+    assert decays["image_encoder.blocks.0.norm1.weight"] == 0
+    assert decays["image_encoder.patch_embed.proj.weight"] == 0.1
+    assert len(training("common").optimizers(sam, 1e-3, 0.1, muon=False)) == 1
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    """A cache of two photographs and twenty-six cut-outs, discs of different sizes."""
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        side = (700, 300)[number]
+        np.save(tmp_path / f"photo-{number}.npy", rng.integers(0, 256, (side, side, 3), np.uint8))
+    cutouts = np.zeros((26, 160, 160, 4), np.uint8)
+    rows, columns = np.mgrid[:160, :160] - 79.5
+    for number, cutout in enumerate(cutouts):
+        cutout[..., :3] = rng.integers(0, 256, 3)
+        cutout[..., 3] = 255 * (np.hypot(rows, columns) < 28 + 2 * number)
+    np.save(tmp_path / "cutouts.npy", cutouts)
+    return tmp_path
+
+
+def test_a_stretched_placement_keeps_centre_and_area(training: Callable[[str], ModuleType]) -> None:
+    data, sam = training("data"), training("train_sam")
+    matrix = data.placement(np.random.default_rng(3), 90.0, (70.0, 40.0), 1.0, flip=True)
+    wide = sam.stretched(matrix, 2.25)
+    middle = np.array([data.CUTOUT / 2, data.CUTOUT / 2, 1])
+    assert wide @ middle == pytest.approx([70, 40], abs=1e-3)
+    assert np.linalg.det(wide[:, :2]) == pytest.approx(np.linalg.det(matrix[:, :2]), rel=1e-5)
+    # A step along the cut-out's width is 1.5 times as long as it was, one along its height 1.5 times shorter.
+    lengths = np.linalg.norm(wide[:, :2], axis=0) / np.linalg.norm(matrix[:, :2], axis=0)
+    assert lengths == pytest.approx([1.5, 1 / 1.5], rel=1e-5)
+
+
+def test_limbs_are_thin_and_fill_their_square(training: Callable[[str], ModuleType], work: Path) -> None:
+    data = training("data")
+    pictures = data.Pictures(work)
+    parts = []
+    for seed in range(40):
+        rgba = pictures.limbs(np.random.default_rng(seed))
+        assert rgba.shape == (data.CUTOUT, data.CUTOUT, 4)
+        ys, xs = np.nonzero(rgba[..., 3])
+        assert max(np.ptp(ys), np.ptp(xs)) + 1 == pytest.approx(data.CUTOUT - 2, abs=1)
+        parts.append(data.solidity(rgba[..., 3]))
+    disc = data.solidity(pictures.cutouts[0][..., 3])
+    assert disc == pytest.approx(np.pi / 4, abs=0.01)
+    assert np.mean(parts) < disc / 2
+
+
+def test_objects_to_be_outlined_are_mostly_visible(training: Callable[[str], ModuleType], work: Path) -> None:
+    data, sam = training("data"), training("train_sam")
+    pictures, hidden = data.Pictures(work), 0
+    for seed in range(30):
+        wholes: list[np.ndarray[Any, Any]] = []
+
+        def recorded(rgba: Any, matrix: Any, height: int, width: int, found: Any = wholes) -> Any:
+            layer = data.warp(rgba, matrix, height, width)
+            found.append(layer[..., 3] > 127)
+            return layer
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sam, "warp", recorded)
+            patch.setattr(sam.cv2, "GaussianBlur", lambda layer, *_: layer)
+            canvas, masks = sam.scene(pictures, np.random.default_rng(seed), 256)
+        assert len(masks) <= 3
+        for mask in masks:
+            assert mask.shape == canvas.shape[:2]
+            visible = [float((whole & (mask > 0)).sum() / whole.sum()) for whole in wholes if whole[mask > 0].all()]
+            assert max(visible) >= sam.HIDDEN
+            hidden += max(visible) < 1
+    assert hidden > 3

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -38,6 +38,14 @@ def options(description: str, *, steps: int, output: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
+class Memory(Protocol):
+    """What a loss keeps from step to step, such as costs to compare with: part of a checkpoint."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
 class Run:
     """A training run of a number of steps, that can be stopped and continued.
 
@@ -48,7 +56,16 @@ class Run:
     """
 
     def __init__(
-        self, name: str, args: argparse.Namespace, model: nn.Module, *, rate: float, decay: float, falls: bool = True
+        self,
+        name: str,
+        args: argparse.Namespace,
+        model: nn.Module,
+        *,
+        rate: float,
+        decay: float,
+        falls: bool = True,
+        muon: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         # The process that makes batches is forked from this one, which has to have no threads by then.
         cv2.setNumThreads(1)
@@ -56,24 +73,20 @@ class Run:
         self.path: Path = args.work / f"{name}.pt"
         self.log: Path = args.work / f"{name}.csv"
         self.model = model
+        self.memory = memory
         self.steps: int = args.steps
         self.seed: int = args.seed
         self.rate = rate
         self.step = 0
         self.spent = 0.0
-        trained = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in trained if p.ndim > 1], "weight_decay": decay},
-                {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-            ],
-            lr=rate,
-            betas=(0.9, 0.98),
-        )
+        self.optimizers = optimizers(model, rate, decay, muon=muon)
         if self.path.exists():
             state: dict[str, Any] = torch.load(self.path, weights_only=True)
             model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, its in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(its)
+            if memory is not None:
+                memory.load_state_dict(state["memory"])
             self.spent, self.step = state["spent"], state["step"]
         self.export_only: bool = args.export_only
         self._saved = self.spent
@@ -104,12 +117,13 @@ class Run:
     def update(self, loss: Tensor, parts: dict[str, float]) -> None:
         warm = min(1.0, (self.step + 1) / WARM_UP)
         fall = min(1.0, (1 - self.part) / LAST) if self.falls else 1.0
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * warm * max(0.01, fall)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate * warm * max(0.01, fall)
+            optimizer.step()
         self.step += 1
         now = time.monotonic()
         self.spent += now - self._tick
@@ -132,7 +146,8 @@ class Run:
     def save(self) -> None:
         state = {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "memory": self.memory and self.memory.state_dict(),
             "spent": self.spent,
             "step": self.step,
         }
@@ -140,6 +155,30 @@ class Run:
         torch.save(state, partial)
         partial.replace(self.path)
         self._saved = self.spent
+
+
+def optimizers(model: nn.Module, rate: float, decay: float, *, muon: bool) -> list[torch.optim.Optimizer]:
+    """AdamW for all that is trained; or Muon for the matrices inside of the network, and AdamW for what is left.
+
+    Muon (https://kellerjordan.github.io/posts/muon) is for matrices that turn one activation into another. Tables, such
+    as those of positions, and the few rows that a head ends with are none.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    matrices = {
+        name: p
+        for name, p in trained.items()
+        if muon and p.ndim == 2 and min(p.shape) >= 32 and "rel_pos" not in name and "embed" not in name
+    }
+    rest = [p for name, p in trained.items() if name not in matrices]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    adam = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+    if not matrices:
+        return [adam]
+    # Updates as large as AdamW's, so that one rate does for both.
+    return [torch.optim.Muon(matrices.values(), lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"), adam]
 
 
 class _Steps(IterableDataset[Batch]):

@@ -234,6 +234,60 @@ class Pictures:
             rgba[..., :3] = (rgba[..., :3] * (1 - mix) + photo * mix).astype(np.uint8)
         return rgba
 
+    def limbs(self, rng: Rng) -> Array:
+        """Bent strokes that get thinner, from one place or from each other, filled with a photograph: a thin object."""
+        alpha = np.zeros((2 * CUTOUT, 2 * CUTOUT), np.uint8)
+        joints = [np.full(2, float(CUTOUT))]
+        thick = rng.uniform(0.03, 0.16) * CUTOUT
+        if rng.random() < 0.6:
+            axes = (rng.uniform(0.08, 0.35, 2) * CUTOUT).astype(int)
+            cv2.ellipse(alpha, (CUTOUT, CUTOUT), axes.tolist(), float(rng.uniform(0, 180)), 0, 360, 255, -1)
+        lean, spread = rng.uniform(-np.pi, np.pi), rng.uniform(0.3, np.pi)
+        for _ in range(rng.integers(2, 9)):
+            start = joints[rng.integers(len(joints))]
+            angle = lean + rng.uniform(-spread, spread)
+            length = rng.uniform(0.2, 0.7) * CUTOUT
+            end = start + length * np.array([np.cos(angle), np.sin(angle)])
+            bend = (start + end) / 2 + rng.normal(0, 0.2, 2) * length
+            t = np.linspace(0, 1, 24)[:, None]
+            path = (1 - t) ** 2 * start + 2 * t * (1 - t) * bend + t**2 * end
+            taper = rng.uniform(0.15, 1)
+            for part, (x, y) in zip(t[:, 0], path, strict=True):
+                radius = max(1, int(thick / 2 * (1 - part * (1 - taper))))
+                cv2.circle(alpha, (int(x), int(y)), radius, 255, -1)
+            if rng.random() < 0.4:
+                axes = (rng.uniform(0.04, 0.14, 2) * CUTOUT).astype(int)
+                cv2.ellipse(alpha, (int(end[0]), int(end[1])), axes.tolist(), float(np.degrees(angle)), 0, 360, 255, -1)
+            joints.append(end)
+        ys, xs = np.nonzero(alpha)
+        top, left = int(ys.min()), int(xs.min())
+        shape = alpha[top : int(ys.max()) + 1, left : int(xs.max()) + 1]
+        scale = (CUTOUT - 2) / max(shape.shape)
+        h, w = (max(1, int(n * scale)) for n in shape.shape)
+        out = np.zeros((CUTOUT, CUTOUT), np.uint8)
+        y, x = (CUTOUT - h) // 2, (CUTOUT - w) // 2
+        out[y : y + h, x : x + w] = cv2.resize(shape, (w, h), interpolation=cv2.INTER_AREA)
+        return np.dstack([self.background(rng, CUTOUT, CUTOUT, texture=0.3), out])
+
+    def thing(self, rng: Rng) -> Array:
+        """An object to be outlined (square RGBA): a cut-out, thin ones more often, or an outline of a photograph."""
+        kind = rng.random()
+        if kind < 0.12:
+            return self.blob(rng)
+        if kind < 0.27:
+            return self.limbs(rng)
+        rgba = self._cutout(rng)
+        if rng.random() < 0.6:
+            rgba = min(rgba, self._cutout(rng), key=lambda other: solidity(other[..., 3]))
+        if rng.random() < 0.4:
+            photo = self.background(rng, CUTOUT, CUTOUT).astype(np.float32)
+            mix = rng.uniform(0.5, 1)
+            rgba[..., :3] = (rgba[..., :3] * (1 - mix) + photo * mix).astype(np.uint8)
+        return rgba
+
+    def _cutout(self, rng: Rng) -> Array:
+        return np.array(self.cutouts[self.numbers[rng.integers(len(self.numbers))]])
+
     def with_objects(self, rng: Rng, canvas: Array, most: int, sizes: tuple[float, float], turn: float) -> Array:
         """A square picture with up to `most` objects anywhere in it, their `sizes` parts of its side."""
         side = len(canvas)
@@ -263,6 +317,12 @@ class Pictures:
             x = int(cell) % 2 * 224 + int(rng.integers(225 - w))
             found.append(np.ascontiguousarray(whole[y : y + h, x : x + w]))
         return found
+
+
+def solidity(alpha: Array) -> float:
+    """The part of its bounding box that an outline fills."""
+    ys, xs = np.nonzero(alpha > 127)
+    return len(ys) / float((np.ptp(ys) + 1) * (np.ptp(xs) + 1)) if len(ys) else 0.0
 
 
 def warp(rgba: Array, matrix: NDArray[np.float32], height: int, width: int) -> Array:

@@ -9,6 +9,7 @@ costs less than a leak, whichever pictures they are of.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,6 +35,8 @@ LEAKS = 3
 # Of how many batches before this one the costs are compared with, and how soft the comparison of logarithms is.
 BEFORE = 12
 SOFT = 0.25
+# An added object is what patches tell worst, and counts as much more than the other kinds of leaks.
+WEIGHTS = (1.0, 1.0, 1.0, 6.0, 1.0, 1.0)
 MEAN = [0.48145466, 0.4578275, 0.40821073]
 STD = [0.26862954, 0.26130258, 0.27577711]
 WIDTH = 192
@@ -41,9 +44,9 @@ WIDTH = 192
 # at half resolution, and how far apart two patches are in the responses of each.
 OPPONENT = torch.tensor([[1.0, 1.0, 1.0], [1.5, -1.5, 0.0], [0.75, 0.75, -1.5]]) / 3
 OPPONENT = OPPONENT / OPPONENT.norm(dim=1, keepdim=True)
-COLOURS = torch.tensor([1.0, 7.0, 7.0])
+COLOURS = torch.tensor([1.0, 9.0, 9.0])
 FINE, COARSE = 94, 95
-FINE_APART, COARSE_APART = 20.0, 60.0
+FINE_APART, COARSE_APART = 30.0, 90.0
 # How much detail counts in the filters that training begins with.
 SHARP = 20.0
 
@@ -101,14 +104,14 @@ class Student(nn.Module):
 
         Three numbers are the mean colour. The others are the responses of the filters that the training began with.
         Those of the fine ones are normalised over the patch: what is smooth shows its grain, and what is blurred loses
-        most of it. Those of the coarse ones are hardly normalised (their deviation to the power of 0.7 is left): what
-        stands out from all of a picture has to be moved far.
+        most of it. Those of the coarse ones are the other way round, more than in proportion to their deviation (to the
+        power of 1.5): what stands out from all of a picture, such as an object that was put there, has to be moved far.
         """
         colour = torch.einsum("kc,bchw->bkhw", OPPONENT, 4 * F.avg_pool2d(x, PATCH) - 2) * COLOURS[:, None, None]
         seen = F.conv2d(normalise(x, MEAN, STD), self.filters, stride=PATCH)[:, 3:]
         fine, coarse = (part - part.mean(1, keepdim=True) for part in torch.split(seen, [FINE, COARSE], 1))
         fine = fine / fine.std(1, keepdim=True).add(0.01)
-        coarse = coarse / coarse.std(1, keepdim=True).add(0.01).pow(0.3)
+        coarse = coarse * coarse.std(1, keepdim=True).add(0.01).sqrt()
         return torch.cat([colour, fine * self.fine, coarse * self.coarse], 1).flatten(2).transpose(1, 2)
 
     def calibrate(self, x: Tensor) -> None:
@@ -234,7 +237,7 @@ class Views:
     def _scene(self, rng: Rng) -> tuple[list[Array], NDArray[np.bool_], NDArray[np.int64]]:
         side = int(rng.choice((224, 256, 320, 384, 448)))
         canvas = self.pictures.background(rng, side, side, texture=0.08)
-        canvas = self.pictures.with_objects(rng, canvas, 2, (0.18, 0.7), 0.4)
+        canvas = self.pictures.with_objects(rng, canvas, 1, (0.18, 0.7), 0.4)
         if rng.random() < 0.5:
             canvas = reencode(canvas, int(rng.integers(75, 98)))
         h, w = (int(n) for n in rng.integers(side // 4, side * 2 // 3, 2))
@@ -285,13 +288,20 @@ class Pooled:
         for number in range(KINDS):
             mine, others = bad[kind == number], past_bad[past_kind == number]
             if len(mine):
-                terms.append(F.softplus((past_good[None] - mine[:, None]) / SOFT).mean())
+                terms.append(WEIGHTS[number] * F.softplus((past_good[None] - mine[:, None]) / SOFT).mean())
             if len(others):
-                terms.append(F.softplus((good[None] - others[:, None]) / SOFT).mean())
+                terms.append(WEIGHTS[number] * F.softplus((good[None] - others[:, None]) / SOFT).mean())
                 rates.append(float((past_good[None] < others[:, None]).float().mean()))
         self.good.append(good.detach())
         self.bad.append((bad.detach(), kind))
         return torch.stack(terms).mean() * SOFT, rates
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"good": list(self.good), "bad": list(self.bad)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.good.extend(state["good"])
+        self.bad.extend(state["bad"])
 
     @staticmethod
     def _cost(plain: Tensor, edited: Tensor, free: Tensor) -> Tensor:
@@ -305,14 +315,14 @@ class Pooled:
 
 
 def main() -> None:
-    args = options("Train the small CLIP image tower.", steps=1400, output="clip")
+    args = options("Train the small CLIP image tower.", steps=3800, output="clip")
     torch.set_num_threads(args.threads)
     model = Student()
     if args.start:
         # The filters of the description stay those of the beginning.
         model.tower.load_state_dict(CLIPVisionModel.from_pretrained(args.start, dtype=torch.float32).state_dict())
-    run = Run("clip", args, model, rate=1e-3, decay=0.05)
     pooled = Pooled()
+    run = Run("clip", args, model, rate=1e-3, decay=0.05, muon=True, memory=pooled)
     views = Views(Pictures(args.work))
     model.calibrate(torch.cat([views(np.random.default_rng((args.seed, step)), step)[2] for step in range(4)]) / 255)
     for one, two, scenes, free, kinds in run.batches(views):
@@ -327,7 +337,7 @@ def main() -> None:
         colour, seen = off[:3].sum(), off[3:].sum()
         scale = (cls.square().sum(-1).mean() / 50).log().square()
         run.update(
-            contrast + 0.1 * colour + 0.1 * seen + 4 * rank + 0.1 * scale,
+            contrast + 0.04 * colour + 0.04 * seen + 14 * rank + 0.1 * scale,
             {"contrast": contrast.item(), "right": right, "rank": rank.item()}
             | {"colour": colour.item(), "detail": seen.item()}
             | dict(zip((f"{name} leak" for name in NAMES), rates, strict=False)),

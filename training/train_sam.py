@@ -11,6 +11,7 @@ from functools import partial
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from segment_anything.modeling import (
     ImageEncoderViT,
     MaskDecoder,
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from common import Batch, Rng, Run, half, options, recolour, to_tensor
-from data import Array, Pictures, paste, placement, reencode, warp
+from data import CUTOUT, Array, Pictures, paste, placement, reencode, warp
 
 SIDE = 256
 PATCH = 16
@@ -30,6 +31,8 @@ PATCH = 16
 MASK = PATCH // 4
 BATCH = 12
 PROMPTS = 3
+# How much of an object the ones in front of it have to leave.
+HIDDEN = 0.7
 
 
 def build_sam(side: int = SIDE) -> Sam:
@@ -103,25 +106,34 @@ def decode(sam: Sam, features: Tensor, boxes: Tensor, owner: Tensor) -> tuple[Te
 
 
 def scene(pictures: Pictures, rng: Rng, side: int) -> tuple[Array, list[Array]]:
-    """A background with one to four objects, and the visible mask of each."""
+    """A background with one to three objects, and the visible mask of each that is mostly visible."""
     # SAM scales the longer side to the input and pads the rest, so scenes come in both shapes.
-    short = side if rng.random() < 0.3 else int(rng.integers(side * 9 // 16, side))
+    short = side if rng.random() < 0.5 else int(rng.integers(side * 9 // 16, side))
     height, width = (side, short) if rng.random() < 0.5 else (short, side)
     canvas = pictures.background(rng, height, width)
     masks: list[Array] = []
-    for _ in range(rng.integers(1, 5)):
-        size = float(np.exp(rng.uniform(np.log(side / 7), np.log(min(height, width) * 1.1))))
-        centre = (rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height)
-        matrix = placement(rng, size, centre, 0.5, bool(rng.random() < 0.5))
-        rgba = pictures.object(rng, blobs=0.4)
+    whole: list[int] = []
+    for _ in range(rng.integers(1, 4)):
+        size = float(np.exp(rng.uniform(np.log(side / 5), np.log(min(height, width) * 0.95))))
+        centre = (rng.uniform(0.2, 0.8) * width, rng.uniform(0.2, 0.8) * height)
+        turn = 0.3 if rng.random() < 0.6 else np.pi
+        matrix = placement(rng, size, centre, turn, bool(rng.random() < 0.5))
+        if rng.random() < 0.5:
+            matrix = stretched(matrix, float(np.exp(rng.uniform(-0.5, 0.5))))
+        rgba = pictures.thing(rng)
         tone = recolour(to_tensor([rgba[..., :3]]), rng, 0.4)[0].permute(1, 2, 0).numpy() * 255
         layer = warp(np.dstack([tone.astype(np.uint8), rgba[..., 3]]), matrix, height, width)
         if rng.random() < 0.5:
             # Real contours are not pixel sharp, and a hard edge would be the only clue learned.
-            soft = cv2.GaussianBlur(layer, (0, 0), rng.uniform(0.4, 1.6) * side / SIDE)
+            soft = cv2.GaussianBlur(layer, (0, 0), rng.uniform(0.4, 1.2) * side / SIDE)
             layer = np.asarray(soft, np.uint8)
         mask = (layer[..., 3] > 127).astype(np.uint8)
-        masks = [m * (1 - mask) for m in masks] + [mask]
+        later = [m * (1 - mask) for m in masks]
+        # An object of which another leaves a scrap asks for what cannot be told.
+        if any(m.sum() < HIDDEN * n for m, n in zip(later, whole, strict=True)):
+            continue
+        masks = [*later, mask]
+        whole.append(int(mask.sum()))
         canvas = paste(canvas, layer)
     kind = rng.random()
     if kind < 0.3:
@@ -130,6 +142,15 @@ def scene(pictures: Pictures, rng: Rng, side: int) -> tuple[Array, list[Array]]:
         noise = rng.normal(0, rng.uniform(2, 12), canvas.shape)
         canvas = (canvas + noise).clip(0, 255).astype(np.uint8)
     return canvas, [m for m in masks if m.sum() > side * side / 550]
+
+
+def stretched(matrix: NDArray[np.float32], ratio: float) -> NDArray[np.float32]:
+    """The placement of a cut-out that is `ratio` times as wide and as much less high, around the same centre."""
+    factors = np.array([np.sqrt(ratio), 1 / np.sqrt(ratio)], np.float32)
+    linear = matrix[:, :2] * factors
+    centre = matrix[:, :2] @ np.full(2, CUTOUT / 2, np.float32) + matrix[:, 2]
+    shift = centre - linear @ np.full(2, CUTOUT / 2, np.float32)
+    return np.hstack([linear, shift[:, None]]).astype(np.float32)
 
 
 def jittered_box(mask: Array, rng: Rng) -> list[float]:
@@ -216,7 +237,7 @@ def train(sam: Sam, run: Run, scenes: Scenes) -> None:
 
 
 def main() -> None:
-    args = options("Train the small SAM.", steps=4000, output="sam")
+    args = options("Train the small SAM.", steps=12500, output="sam")
     torch.set_num_threads(args.threads)
     pictures = Pictures(args.work)
     sam = build_sam()
@@ -224,10 +245,10 @@ def main() -> None:
         sam.load_state_dict(torch.load(args.start / "sam.pth", weights_only=True))
     elif not (args.work / "sam.pt").exists():
         small = build_sam(SIDE // 2)
-        first = Run("sam-small", args, small, rate=8e-4, decay=0.02, falls=False)
+        first = Run("sam-small", args, small, rate=8e-4, decay=0.02, falls=False, muon=True)
         train(small, first, Scenes(pictures, SIDE // 2))
         sam.load_state_dict(enlarged(small.state_dict(), sam.state_dict()))
-    run = Run("sam", args, sam, rate=8e-4, decay=0.02)
+    run = Run("sam", args, sam, rate=8e-4, decay=0.02, muon=True)
     train(sam, run, Scenes(pictures, SIDE))
     args.output.mkdir(parents=True, exist_ok=True)
     torch.save(half(sam), args.output / "sam.pth")
