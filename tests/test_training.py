@@ -252,6 +252,7 @@ def test_objects_to_be_outlined_are_mostly_visible(training: Callable[[str], Mod
             return layer
 
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sam, "PLAIN", 0)
             patch.setattr(sam, "warp", recorded)
             patch.setattr(sam.cv2, "GaussianBlur", lambda layer, *_: layer)
             canvas, masks = sam.scene(pictures, np.random.default_rng(seed), 256)
@@ -262,3 +263,21 @@ def test_objects_to_be_outlined_are_mostly_visible(training: Callable[[str], Mod
             assert max(visible) >= sam.HIDDEN
             hidden += max(visible) < 1
     assert hidden > 3
+
+
+def test_where_nothing_stands_out_the_whole_box_is_the_object(
+    training: Callable[[str], ModuleType], work: Path
+) -> None:
+    data, sam = training("data"), training("train_sam")
+    pictures = data.Pictures(work)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        before = pictures.background(rng, 200, 256)
+        canvas, masks = sam.plain(pictures, rng, before.copy())
+        assert canvas.shape == before.shape
+        assert 1 <= len(masks) <= 2
+        for mask in masks:
+            ys, xs = np.nonzero(mask)
+            assert data.solidity(mask * 255) == 1
+            assert 0.19 * 200 - 1 <= np.ptp(ys) + 1 <= 0.75 * 200
+            assert 0.19 * 256 - 1 <= np.ptp(xs) + 1 <= 0.75 * 256

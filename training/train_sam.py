@@ -33,6 +33,8 @@ BATCH = 12
 PROMPTS = 3
 # How much of an object the ones in front of it have to leave.
 HIDDEN = 0.7
+# How many of the scenes have nothing in their boxes that stands out.
+PLAIN = 0.3
 
 
 def build_sam(side: int = SIDE) -> Sam:
@@ -111,6 +113,8 @@ def scene(pictures: Pictures, rng: Rng, side: int) -> tuple[Array, list[Array]]:
     short = side if rng.random() < 0.5 else int(rng.integers(side * 9 // 16, side))
     height, width = (side, short) if rng.random() < 0.5 else (short, side)
     canvas = pictures.background(rng, height, width)
+    if rng.random() < PLAIN:
+        return plain(pictures, rng, canvas)
     masks: list[Array] = []
     whole: list[int] = []
     for _ in range(rng.integers(1, 4)):
@@ -142,6 +146,29 @@ def scene(pictures: Pictures, rng: Rng, side: int) -> tuple[Array, list[Array]]:
         noise = rng.normal(0, rng.uniform(2, 12), canvas.shape)
         canvas = (canvas + noise).clip(0, 255).astype(np.uint8)
     return canvas, [m for m in masks if m.sum() > side * side / 550]
+
+
+def plain(pictures: Pictures, rng: Rng, canvas: Array) -> tuple[Array, list[Array]]:
+    """A part of a photograph, or of it in other colours, or of another one: it is taken whole.
+
+    Boxes are drawn around such parts too, and an edit should change what is in them, not what is cut out.
+    """
+    height, width = canvas.shape[:2]
+    masks = []
+    for _ in range(rng.integers(1, 3)):
+        w, h = int(width * rng.uniform(0.2, 0.75)), int(height * rng.uniform(0.2, 0.75))
+        x, y = int(rng.integers(width - w)), int(rng.integers(height - h))
+        kind = rng.random()
+        part = canvas[y : y + h, x : x + w]
+        if kind < 0.35:
+            part = recolour(to_tensor([np.ascontiguousarray(part)]), rng, 0.8)[0].permute(1, 2, 0).numpy() * 255
+        elif kind < 0.5:
+            part = pictures.background(rng, h, w)
+        canvas[y : y + h, x : x + w] = part
+        mask = np.zeros((height, width), np.uint8)
+        mask[y : y + h, x : x + w] = 1
+        masks.append(mask)
+    return (reencode(canvas, int(rng.integers(40, 95))) if rng.random() < 0.5 else canvas), masks
 
 
 def stretched(matrix: NDArray[np.float32], ratio: float) -> NDArray[np.float32]:
