@@ -29,10 +29,9 @@ from pytest_editeval.vision.checkpoint_config import (
 from pytest_editeval.vision.checkpoints import (
     DigestRecords,
     file_digests,
-    hub_revision,
     is_local,
     local_path,
-    shown_path,
+    provenance,
 )
 from pytest_editeval.vision.dinov3_files import (
     INPUT_SIZE,
@@ -141,10 +140,8 @@ class Backbone:
             processor = read_processor(self.model_path)
             mean, std = processor.get("image_mean"), processor.get("image_std")
         return {
-            "path": shown_path(self.model_path),
+            **provenance(self.model_path, self.records),
             "family": self.info.model_type,
-            "revision": hub_revision(self.model_path),
-            "digest": digest_of(file_digests(self.model_path, self.records))[:16],
             "dtype": self.dtype,
             "input_size": self.geometry.input_size,
             "patch_size": self.geometry.patch_size,

@@ -124,6 +124,12 @@ def _file_digest(path: Path, size: int, mtime_ns: int, ctime_ns: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def provenance(model_path: str, records: DigestRecords | None = None) -> dict[str, str | None]:
+    """What a report says of where a checkpoint is from: its place, the hub's commit, and a digest of all its files."""
+    digest = digest_of(file_digests(model_path, records))[:16]
+    return {"path": shown_path(model_path), "revision": hub_revision(model_path), "digest": digest}
+
+
 def hub_revision(model_path: str) -> str | None:
     """The commit that a hub id stands for in this process; `None` for a place on disk."""
     return None if is_local(model_path) else hub_snapshot(model_path).name

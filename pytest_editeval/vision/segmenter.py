@@ -27,10 +27,9 @@ from pytest_editeval.vision.checkpoint_config import DTYPES, SAM_TYPES, read_con
 from pytest_editeval.vision.checkpoints import (
     DigestRecords,
     file_digests,
-    hub_revision,
     is_local,
     local_path,
-    shown_path,
+    provenance,
 )
 from pytest_editeval.vision.families import SAM_FAMILIES
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
@@ -126,10 +125,8 @@ class SAMSegmenter:
     def manifest(self) -> dict[str, Any]:
         """What a results file says of it: path, family, commit, digest of the files, dtype."""
         return {
-            "path": shown_path(self.model_path),
+            **provenance(self.model_path, self.records),
             "family": "segment-anything" if self._is_file else read_config(self.model_path)["model_type"],
-            "revision": hub_revision(self.model_path),
-            "digest": digest_of(file_digests(self.model_path, self.records))[:16],
             "dtype": self.dtype,
         }
 
