@@ -208,6 +208,7 @@ def row(check: SuiteCheck, **changes: object) -> CheckResult:
         "fingerprint": "f",
         "device": "cpu",
         "versions": {},
+        "models": {},
         "duration": 0.0,
         "remembered": False,
         **changes,
