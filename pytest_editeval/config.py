@@ -140,6 +140,7 @@ class _Reader:
             input_size=pipe.input_size,
             dtype=pipe.dtype,
             domain=pipe.domain,
+            architecture=pipe.architecture,
             sam=sam,
         )
 

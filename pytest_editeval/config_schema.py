@@ -42,6 +42,7 @@ class PipeBlock(Settings):
     input_size: _Size | None = None
     dtype: Dtype = "float32"
     domain: Annotated[Literal["web", "satellite"] | None, BeforeValidator(_empty_is_unset)] = None
+    architecture: _Text = None
     sam: SamBlock | None = None
 
 

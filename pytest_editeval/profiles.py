@@ -46,6 +46,7 @@ class PipeSettings:
     input_size: int | None = None
     dtype: Dtype = "float32"
     domain: Literal["web", "satellite"] | None = None
+    architecture: str | None = None
     sam: SamSettings | None = None
 
 

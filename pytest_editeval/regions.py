@@ -93,6 +93,15 @@ class Geometry:
         )
 
 
+class RoundedGeometry(Geometry):
+    """The same, with the crop's corner rounded to the nearest pixel (half to even), as torchvision crops the centre."""
+
+    def offset(self, size: Size) -> Size:
+        """Left and top edge of the crop in the resized image."""
+        width, height = self.resized(size)
+        return round((width - self.input_size) / 2), round((height - self.input_size) / 2)
+
+
 def scale_box(box: Box, size: Size, target: Size) -> PixelBox:
     """A box in an image of `size`, clipped to it and scaled to `target`, each coordinate truncated with `int()`."""
     clipped = (min(max(value, 0), size[axis % 2]) for axis, value in enumerate(box))

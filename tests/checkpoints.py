@@ -694,6 +694,26 @@ def make_edgetam(path: str | Path, image_size: int = 256, prompt_dim: int = 32, 
     return folder
 
 
+def make_timm(path: str | Path, architecture: str, seed: int = 0, **arguments: Any) -> Path:
+    """A network of timm's with random weights, saved as `timm.models.save_for_hf` does."""
+    import timm
+
+    folder = _folder(path)
+    with _seeded(seed):
+        model = timm.create_model(architecture, pretrained=False, num_classes=0, **arguments)
+        _randomise(model)
+    config = {"pretrained_cfg": {**model.pretrained_cfg, "input_size": (3, *timm_input(model))}}
+    timm.models.save_for_hf(model, folder, config, safe_serialization=True, model_args={"num_classes": 0, **arguments})
+    (folder / "pytorch_model.bin").unlink(missing_ok=True)
+    return folder
+
+
+def timm_input(model: Any) -> tuple[int, int]:
+    """Height and width of the input a network of timm's was made for."""
+    embed = getattr(model, "patch_embed", None)
+    return (96, 96) if embed is None else tuple(embed.img_size)
+
+
 # --- weights -------------------------------------------------------------------------------------
 
 

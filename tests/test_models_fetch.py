@@ -141,6 +141,21 @@ def test_a_checkpoint_is_fetched_once_and_described(hub: Hub, tmp_path: Path) ->
     assert "family         clip_vision_model, for clip-pipe" in info.stdout
 
 
+def test_a_name_of_timms_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    own = {"embed_dim": 48, "depth": 1, "num_heads": 3, "img_size": 32}
+    hub.repositories["timm/vit_own.sat493m"] = checkpoints.make_timm(
+        tmp_path / "vit", "vit_small_patch16_dinov3", **own
+    )
+    hub.repositories["team/vit"] = hub.repositories["timm/vit_own.sat493m"]
+    for name in ("timm:vit_own.sat493m", "timm:team/vit"):
+        found = editeval(hub, tmp_path / "home", "fetch", name)
+        assert found.returncode == 0, found.stderr
+        assert found.stdout.startswith(f"fetched: {name} at {COMMIT} (2 files, ")
+        info = editeval(hub, tmp_path / "home", "info", name, HF_HUB_OFFLINE="1")
+        assert "family         timm:vit_small_patch16_dinov3, for dino-v3-pipe" in info.stdout, info.stderr
+        assert f"commit         {COMMIT}" in info.stdout.splitlines()
+
+
 def test_what_a_configuration_names_is_fetched(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(
         "profile: own\n"

@@ -33,7 +33,8 @@ def add(commands: Any) -> None:
     fetch.set_defaults(run=_fetch)
     info = actions.add_parser("info", help="say what a checkpoint is: family, tokens, input, normalisation, digests")
     info.add_argument("path", metavar="PATH", help="a directory, a .pth file, or an id on the Hugging Face hub")
-    info.add_argument("--domain", choices=("web", "satellite"), help="of the images an original DINOv3 file is for")
+    info.add_argument("--domain", choices=("web", "satellite"), help="of the images a bare file of weights is for")
+    info.add_argument("--architecture", metavar="NAME", help="timm's name of the network a bare file of weights is for")
     info.add_argument("--json", action="store_true", help="print a JSON object")
     info.set_defaults(run=_info)
     lock = actions.add_parser("lock", help="write or check a digest of every file of the checkpoints")
@@ -133,7 +134,7 @@ def _info(args: argparse.Namespace) -> int:
     from pytest_editeval.escapes import visible
     from pytest_editeval.vision.description import describe
 
-    found = describe(args.path, args.domain)
+    found = describe(args.path, args.domain, args.architecture)
     if args.json:
         print(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
         return 0

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pytest_editeval.vision.pipes import Pipe
     from pytest_editeval.vision.segmenter import SAMSegmenter
 
+LATER = ("domain", "architecture")
+"""Settings that a pipe of another package may not know: it gets them where they are set."""
+
 
 class PipePool:
     """The pipes of a profile; `device`, unless it is auto, wins over the configuration's.
@@ -42,7 +45,7 @@ class PipePool:
     def pipe(self, settings: PipeSettings) -> Pipe:
         """The pipe with these settings; its weights are not loaded yet."""
         if settings not in self._pipes:
-            left_out = {"pipe_name", "sam"} | ({"domain"} if settings.domain is None else set())
+            left_out = {"pipe_name", "sam"} | {name for name in LATER if getattr(settings, name) is None}
             options = {key: value for key, value in asdict(settings).items() if key not in left_out}
             pipe: Pipe = PIPES[settings.pipe_name].load()(**self._on_device(options))
             pipe.records = self._store

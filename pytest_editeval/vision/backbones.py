@@ -7,6 +7,7 @@ network, when a first image is encoded.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -19,31 +20,12 @@ from pytest_editeval.errors import CheckpointError, MetricError
 from pytest_editeval.faults import first_line
 from pytest_editeval.regions import Geometry, Size
 from pytest_editeval.vision.batches import BatchSize, default_size
-from pytest_editeval.vision.checkpoint_config import (
-    DTYPES,
-    BackboneInfo,
-    checked_geometry,
-    read_backbone,
-    read_processor,
-)
-from pytest_editeval.vision.checkpoints import (
-    DigestRecords,
-    file_digests,
-    is_local,
-    local_path,
-    provenance,
-)
-from pytest_editeval.vision.dinov3_files import (
-    INPUT_SIZE,
-    NORMALISATION,
-    DINOv3File,
-    Domain,
-    checked_domain,
-    read_dinov3_file,
-    refuse_other_domain,
-)
+from pytest_editeval.vision.checkpoint_config import DTYPES, BackboneInfo, checked_geometry
+from pytest_editeval.vision.checkpoints import DigestRecords, file_digests, provenance
+from pytest_editeval.vision.dinov3_files import NORMALISATION, Domain
 from pytest_editeval.vision.families import CLIP_FAMILIES, DINO_FAMILIES, REFUSED, Family
 from pytest_editeval.vision.features import Features
+from pytest_editeval.vision.formats import Format, dino_format, transformers_format
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
 
 if TYPE_CHECKING:
@@ -63,7 +45,8 @@ class Backbone:
     checkpoints that it takes; `records` remember the digests of large files.
 
     `domain` (DINOv3: ``"web"`` or ``"satellite"``) says which images the weights are for where a file does not; where a
-    checkpoint says, it has to be the same.
+    checkpoint says, it has to be the same. `architecture` is timm's name of the network that a bare file of weights is
+    for.
     """
 
     family: ClassVar[str]
@@ -71,7 +54,6 @@ class Backbone:
     families: ClassVar[Mapping[str, Family]]
 
     records: DigestRecords | None = None
-    file: DINOv3File | None = None
 
     def __init__(
         self,
@@ -83,6 +65,7 @@ class Backbone:
         dtype: str = "float32",
         batch_size: int | None = None,
         domain: Domain | None = None,
+        architecture: str | None = None,
     ) -> None:
         model_path = model_path or self.default_path
         if model_path is None:
@@ -95,10 +78,10 @@ class Backbone:
         self.device = resolve_device(device)
         self.dtype = dtype
         self.settings = {"model_path": self.model_path, "device": self.device, "dtype": dtype, "batch_size": batch_size}
-        self.settings |= {"fit": fit, "input_size": input_size, "domain": domain}
+        self.settings |= {"fit": fit, "input_size": input_size, "domain": domain, "architecture": architecture}
         self.batch = BatchSize(batch_size or default_size(self.device), self.model_path)
-        self.domain = domain
-        self.info = self._read()
+        self.format = self._format(domain, architecture)
+        self.info = self.format.info
         self.kind = self._family(self.info)
         trained = self.info.trained_size
         if not self.kind.resizable and trained is not None and trained != self.info.geometry.input_size:
@@ -127,21 +110,15 @@ class Backbone:
         """Digest of the checkpoint's files and of the settings that change the features; not of the device."""
         files = file_digests(self.model_path, self.records)
         known = {"files": files, "geometry": self.geometry, "dtype": self.dtype}
-        return digest_of(known | {"domain": self.domain} if self.file else known)[:16]
+        return digest_of({**known, **self.format.settings})[:16]
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """What a results file says of it: path, family, commit, digest of the files, dtype, input, normalisation."""
-        mean: Sequence[float] | None
-        std: Sequence[float] | None
-        if self.file is not None and self.domain is not None:
-            mean, std = NORMALISATION[self.domain]
-        else:
-            processor = read_processor(self.model_path)
-            mean, std = processor.get("image_mean"), processor.get("image_std")
+        mean, std = self.format.normalisation
         return {
             **provenance(self.model_path, self.records),
-            "family": self.info.model_type,
+            "family": self.format.name,
             "dtype": self.dtype,
             "input_size": self.geometry.input_size,
             "patch_size": self.geometry.patch_size,
@@ -154,20 +131,12 @@ class Backbone:
     @cached_property
     def model(self) -> nn.Module:
         """The network; loaded on first use, and shared by all backbones of the process with these settings."""
-        from pytest_editeval.vision.networks import load_file, load_network
-
-        if self.file is not None:
-            return load_file(self.file, self.model_path, self.device, self.dtype)
-        return load_network(self.kind.model_class, self.model_path, self.device, self.dtype)
+        return self.format.network(self.device, self.dtype)
 
     @cached_property
     def processor(self) -> Any:
-        """The checkpoint's own image processor; of an original file the one that transformers has for DINOv3."""
-        from pytest_editeval.vision.networks import file_processor, load_processor
-
-        if self.file is not None and self.domain is not None:
-            return file_processor(self.domain)
-        return load_processor(self.model_path)
+        """The checkpoint's own image processor, or what does the same as it."""
+        return self.format.processor()
 
     def encode(self, images: Sequence[ImageLike]) -> list[Features]:
         """Features of each image, batched; float32 whatever the model's dtype. `MetricError` for NaN or infinity."""
@@ -244,10 +213,11 @@ class Backbone:
             pixels[indices] = normalised(same, self.processor, self.geometry, self.model_path)
         return pixels
 
-    def _read(self) -> BackboneInfo:
-        if self.domain is not None:
-            raise CheckpointError(f"{self.model_path}: domain is a setting of DINOv3, and this is {self.family}")
-        return read_backbone(self.model_path)
+    def _format(self, domain: Domain | None, architecture: str | None) -> Format:
+        for name, value in (("domain", domain), ("architecture", architecture)):
+            if value is not None:
+                raise CheckpointError(f"{self.model_path}: {name} is a setting of DINOv3, and this is {self.family}")
+        return transformers_format(self.model_path)
 
     def _at_size(self, input_size: int) -> Geometry:
         own = self.info.geometry
@@ -256,7 +226,8 @@ class Backbone:
                 f"{self.model_path}: input_size {input_size} is not possible, its positions are for {own.input_size} px"
             )
         edge = own.shortest_edge and own.shortest_edge * input_size // own.input_size
-        return checked_geometry(self.model_path, input_size, own.patch_size, edge)
+        checked_geometry(self.model_path, input_size, own.patch_size, edge)
+        return replace(own, input_size=input_size, shortest_edge=edge)
 
     def _family(self, info: BackboneInfo) -> Family:
         found = self.families.get(info.model_type)
@@ -283,26 +254,15 @@ class CLIPMixin(Backbone):
 
 
 class DINOv3Mixin(Backbone):
-    """DINOv3's vision transformers and ConvNeXts, and DINOv2 with and without registers."""
+    """DINOv3's vision transformers and ConvNeXts, DINOv2 with and without registers, and those of timm's format."""
 
     family = "DINOv3"
     families = DINO_FAMILIES
 
-    def _read(self) -> BackboneInfo:
-        if self.domain is not None and self.domain not in NORMALISATION:
-            raise CheckpointError(f"unknown domain {self.domain!r}; allowed: {', '.join(NORMALISATION)}")
-        path = local_path(self.model_path) if is_local(self.model_path) else None
-        if path is not None and path.is_file():
-            self.file = read_dinov3_file(path)
-            self.domain = checked_domain(path, self.domain)
-            geometry = checked_geometry(self.model_path, INPUT_SIZE, self.file.patch_size, None)
-            return BackboneInfo(
-                self.model_path, self.file.model_type, geometry, self.file.num_register_tokens, INPUT_SIZE
-            )
-        info = read_backbone(self.model_path)
-        if self.domain is not None:
-            refuse_other_domain(self.model_path, self.domain, read_processor(self.model_path))
-        return info
+    def _format(self, domain: Domain | None, architecture: str | None) -> Format:
+        if domain is not None and domain not in NORMALISATION:
+            raise CheckpointError(f"unknown domain {domain!r}; allowed: {', '.join(NORMALISATION)}")
+        return dino_format(self.model_path, domain, architecture)
 
     @property
     def input_image_size(self) -> int:

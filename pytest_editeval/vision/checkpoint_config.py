@@ -11,7 +11,7 @@ from pytest_editeval.errors import CheckpointError
 from pytest_editeval.regions import Geometry
 from pytest_editeval.vision.checkpoint_json import read_object
 from pytest_editeval.vision.checkpoints import is_local, local_path
-from pytest_editeval.vision.families import FAMILIES, stride
+from pytest_editeval.vision.families import FAMILIES, TIMM, is_timm, stride
 from pytest_editeval.vision.hub import hub_file
 
 LARGEST_INPUT = 4096
@@ -49,10 +49,12 @@ def read_json(model_path: str, name: str) -> dict[str, Any] | None:
 
 
 def read_config(model_path: str) -> dict[str, Any]:
-    """The checkpoint's `config.json`."""
+    """The checkpoint's `config.json`, in which timm's networks have the `model_type` ``timm``."""
     config = read_json(model_path, "config.json")
     if config is None:
         raise CheckpointError(f"{model_path} is no checkpoint: it has no config.json")
+    if is_timm(config):
+        return config | {"model_type": TIMM}
     if not isinstance(config.get("model_type"), str):
         raise CheckpointError(f"{model_path}: its config.json names no model_type")
     return config

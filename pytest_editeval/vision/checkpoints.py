@@ -15,11 +15,11 @@ from pytest_editeval.errors import CheckpointError, display_path
 from pytest_editeval.faults import first_line
 from pytest_editeval.hidden import without_hidden
 from pytest_editeval.profiles import EMBEDDED, EMBEDDED_PATH
-from pytest_editeval.vision.hub import CONFIGS, hub_snapshot
+from pytest_editeval.vision.hub import CONFIGS, TIMM_PREFIX, hub_snapshot
 from pytest_editeval.vision.weights import weight_files
 
 HUB_ID = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?")
-FILE_ENDINGS = (".pth", ".pt", ".bin", ".safetensors")
+FILE_ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 LARGE = 16 << 20
 """Bytes from which on it takes longer to digest a file than to remember its digest."""
@@ -40,6 +40,8 @@ class DigestRecords(Protocol):
 
 def is_local(model_path: str) -> bool:
     """Whether `model_path` names a place on disk (else it is an id on the Hugging Face hub)."""
+    if model_path.startswith(TIMM_PREFIX):
+        return False
     if not HUB_ID.fullmatch(model_path) or model_path.startswith(".") or model_path.endswith(FILE_ENDINGS):
         return True
     return Path(model_path).exists()

@@ -18,8 +18,9 @@ from pytest_editeval.vision.checkpoints import (
     is_local,
     local_path,
 )
-from pytest_editeval.vision.dinov3_files import INPUT_SIZE, NORMALISATION, Domain, checked_domain, read_dinov3_file
-from pytest_editeval.vision.families import CLIP_FAMILIES, DINO_FAMILIES, FAMILIES, SAM_FAMILIES
+from pytest_editeval.vision.dinov3_files import NORMALISATION, Domain
+from pytest_editeval.vision.families import CLIP_FAMILIES, DINO_FAMILIES, FAMILIES, SAM_FAMILIES, TIMM
+from pytest_editeval.vision.formats import Format, OriginalFormat, TimmFormat, dino_format
 from pytest_editeval.vision.pth_header import tensor_shapes
 from pytest_editeval.vision.weights import check_weights
 
@@ -59,16 +60,19 @@ class Description:
         return [(label, value) for label, value in found if value is not None]
 
 
-def describe(model_path: str, domain: Domain | None = None) -> Description:
+def describe(model_path: str, domain: Domain | None = None, architecture: str | None = None) -> Description:
     """What the checkpoint is. Of a hub id it is downloaded, as a run would do it.
 
-    `domain` is for an original DINOv3 file, as in a configuration. `CheckpointError` for what no pipe takes.
+    `domain` and `architecture` are for a bare file of weights, as in a configuration. `CheckpointError` for what no
+    pipe takes.
     """
     path = local_path(model_path) if is_local(model_path) else None
     if path is not None and path.is_file():
-        return _file(path, domain)
+        return _file(path, domain, architecture)
     config = read_config(model_path)
     kind = config["model_type"]
+    if kind == TIMM:
+        return _timm(model_path, domain)
     held = check_weights(model_path, checkpoint_folder(model_path), config)
     rest = _rest(model_path, _pickled(model_path) or held.elements)
     if kind in SAM_FAMILIES:
@@ -84,29 +88,31 @@ def describe(model_path: str, domain: Domain | None = None) -> Description:
     return Description(kind, pipe, _tokens(info), _input(info), mean, std, **rest)
 
 
-def _file(path: Path, domain: Domain | None) -> Description:
+def _file(path: Path, domain: Domain | None, architecture: str | None) -> Description:
     shapes, _ = tensor_shapes(path)
-    number = sum(math.prod(shape) for shape in shapes.values())
-    rest = _rest(str(path), number)
+    rest = _rest(str(path), sum(math.prod(shape) for shape in shapes.values()))
     patch = shapes.get("image_encoder.patch_embed.proj.weight")
     if patch is not None:
         side = shapes["image_encoder.pos_embed"][1] * patch[-1]
         kind = next((name for name, width in SAM_TYPES.items() if width == patch[0]), f"an encoder {patch[0]} wide")
         prepared = f"the longer side resized to {side} px, padded to a square; patches of {patch[-1]} px"
         return Description(f"segment-anything ({kind})", "a sam block", None, prepared, SAM_MEAN, SAM_STD, **rest)
-    file = read_dinov3_file(path)
-    domain = checked_domain(path, domain)
-    grid = INPUT_SIZE // file.patch_size
-    first = f"CLS, {file.num_register_tokens} registers, " if file.num_register_tokens else "CLS, "
-    return Description(
-        f"{file.model_type}, an original file",
-        "dino-v3-pipe",
-        f"{first}{grid}×{grid} patches of {file.patch_size} px",
-        f"{INPUT_SIZE} px, squashed",
-        *NORMALISATION[domain],
-        domain=domain,
-        **rest,
-    )
+    return _dino(dino_format(str(path), domain, architecture), rest)
+
+
+def _timm(model_path: str, domain: Domain | None) -> Description:
+    found = dino_format(model_path, domain, None)
+    held = found.known.weights if isinstance(found, TimmFormat) else 0
+    return _dino(found, _rest(model_path, held))
+
+
+def _dino(found: Format, rest: dict[str, Any]) -> Description:
+    """Of a checkpoint that is not in transformers' format."""
+    mean, std = (None if part is None else tuple(part) for part in found.normalisation)
+    bare = ", an original file" if isinstance(found, OriginalFormat) else ""
+    named = next((name for name, (one, _) in NORMALISATION.items() if mean and _near(mean, one)), None)
+    family = f"{found.name}{bare}"
+    return Description(family, "dino-v3-pipe", _tokens(found.info), _input(found.info), mean, std, domain=named, **rest)
 
 
 def _pickled(model_path: str) -> int:

@@ -88,15 +88,17 @@ def checked_domain(path: Path, domain: Domain | None) -> Domain:
     return domain
 
 
-def refuse_other_domain(model_path: str, domain: Domain, processor: Mapping[str, Any]) -> None:
+def refuse_other_domain(
+    model_path: str, domain: Domain, processor: Mapping[str, Any], file: str = "preprocessor_config.json"
+) -> None:
     """`CheckpointError` when an image processor's file normalises otherwise than the images of `domain` need."""
     for key, expected in zip(("image_mean", "image_std"), NORMALISATION[domain], strict=True):
         found = processor.get(key, NORMALISATION["web"][key == "image_std"])
         near = isinstance(found, list | tuple) and len(found) == len(expected)
         if not near or any(abs(a - b) > 1e-3 for a, b in zip(found, expected, strict=True)):
             raise CheckpointError(
-                f"{model_path}: the pipe has domain: {domain}, whose {key} is {list(expected)}, and its "
-                f"preprocessor_config.json says {found!r}"
+                f"{model_path}: the pipe has domain: {domain}, whose {key} is {list(expected)}, and its {file} says "
+                f"{found!r}"
             )
 
 

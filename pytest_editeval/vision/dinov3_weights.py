@@ -11,9 +11,9 @@ import transformers
 from torch import nn
 
 from pytest_editeval.errors import CheckpointError, display_path
-from pytest_editeval.faults import first_line
 from pytest_editeval.vision.dinov3_files import CONVNEXT, INPUT_SIZE, NORMALISATION, VIT, DINOv3File, Domain
 from pytest_editeval.vision.loading import refuse_incomplete, transformers_class
+from pytest_editeval.vision.pth_weights import pth_tensors
 
 UNUSED = re.compile(r"mask_token|rope_embed\..*|local_cls_norm\..*|norms\..*|.*\.bias_mask")
 """Tables that are computed, and what only the training used."""
@@ -49,7 +49,7 @@ CLASSES = {VIT: ("DINOv3ViTModel", "DINOv3ViTConfig"), CONVNEXT: ("DINOv3ConvNex
 def load_dinov3_file(path: Path, file: DINOv3File) -> nn.Module:
     """The network with the file's weights, float32 on the CPU; `CheckpointError` when they do not fit."""
     name = display_path(path)
-    weights = _weights(path, file)
+    weights = pth_tensors(path, file.prefix)
     settings = dict(file.settings)
     if file.model_type == VIT:
         settings["rope_theta"] = _theta(weights.pop("rope_embed.periods"))
@@ -77,22 +77,6 @@ def dinov3_processor(domain: Domain) -> Any:
     )
     mean, std = (list(part) for part in NORMALISATION[domain])
     return found(size={"height": INPUT_SIZE, "width": INPUT_SIZE}, image_mean=mean, image_std=std)
-
-
-def _weights(path: Path, file: DINOv3File) -> dict[str, torch.Tensor]:
-    try:
-        held: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can raise anything
-        raise CheckpointError(f"{display_path(path)} cannot be read, download it again: {first_line(error)}") from None
-    prefix = file.prefix
-    for part in ("teacher", "model", "state_dict"):
-        if prefix.startswith(f"{part}.") and isinstance(held.get(part), dict):
-            held, prefix = held[part], prefix.removeprefix(f"{part}.")
-    own = {key.removeprefix(prefix): value for key, value in held.items() if key.startswith(prefix)}
-    for key, value in own.items():
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-            raise CheckpointError(f"{display_path(path)}: {key} is no tensor of floating point numbers")
-    return {key: value.float() for key, value in own.items()}
 
 
 def _theta(periods: torch.Tensor) -> float:

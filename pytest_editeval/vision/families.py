@@ -42,18 +42,28 @@ DINOV3 = Family("AutoModel", (224, 16))
 CLIP_FAMILIES = {"clip": CLIP, "clip_vision_model": CLIP, "siglip": SIGLIP, "siglip_vision_model": SIGLIP}
 """CLIP's vision towers, and SigLIP's and SigLIP 2's of one input size, whose attention pooling stands for CLS."""
 
+TIMM = "timm"
+"""The `model_type` of a checkpoint in timm's format, which has none of its own."""
+
 DINO_FAMILIES = {
     "dinov2": DINOV2,
     "dinov2_with_registers": DINOV2,
     "dinov3_convnext": DINOV3,
     "dinov3_vit": DINOV3,
+    TIMM: DINOV3,
 }
-"""DINOv3's vision transformers and ConvNeXts (whose CLS feature is the mean, which they put first), and DINOv2's."""
+"""DINOv3's vision transformers and ConvNeXts (whose CLS feature is the mean, which they put first), DINOv2's, and those
+that timm has."""
 
 FAMILIES: Mapping[str, Family] = CLIP_FAMILIES | DINO_FAMILIES
 
 REFUSED = {"siglip2": "its inputs have no one size (NaFlex); take the SigLIP 2 checkpoint of a fixed size, such as 224"}
 """Kinds that are near one of these, and why they are none."""
+
+
+def is_timm(config: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` is of timm's format."""
+    return "model_type" not in config and isinstance(config.get("architecture"), str)
 
 
 def stride(vision: Mapping[str, Any]) -> object:

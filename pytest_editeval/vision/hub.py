@@ -16,6 +16,9 @@ from pytest_editeval.vision.weights import INDEX, PICKLED, SAFETENSORS, SAVE_AGA
 CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 """The configuration files of a checkpoint that are read; no other is."""
 
+TIMM_PREFIX = "timm:"
+"""Before a name of timm's (`timm:vit_small_patch16_dinov3.lvd1689m`): the hub's id of it, mostly `timm/NAME`."""
+
 SAFETENSORS_FILES = (SAFETENSORS, "model-*.safetensors", SAFETENSORS + INDEX)
 PICKLED_FILES = (PICKLED, "pytorch_model-*.bin", PICKLED + INDEX)
 
@@ -63,6 +66,12 @@ def from_hub(model_path: str, load: Callable[[], T]) -> T:
         ) from error
 
 
+def hub_id(model_path: str) -> str:
+    """The id on the hub that a name of timm's stands for, or the id itself."""
+    name = model_path.removeprefix(TIMM_PREFIX)
+    return name if name == model_path or "/" in name else f"timm/{name}"
+
+
 def hub_file(model_path: str, name: str) -> Path | None:
     """One file of a hub id, downloaded; `None` when the checkpoint has no such file."""
     from huggingface_hub import hf_hub_download
@@ -70,7 +79,7 @@ def hub_file(model_path: str, name: str) -> Path | None:
 
     def download() -> Path | None:
         try:
-            path = hf_hub_download(model_path, name)  # nosec B615  # `editeval models lock` pins it
+            path = hf_hub_download(hub_id(model_path), name)  # nosec B615  # `editeval models lock` pins it
             return Path(path)
         except LocalEntryNotFoundError:
             raise
@@ -93,7 +102,7 @@ def _downloaded(model_path: str, weights: tuple[str, ...]) -> Path:
     wanted = [*CONFIGS, *weights]
 
     def download() -> str:
-        return snapshot_download(model_path, allow_patterns=wanted)  # nosec B615  # `editeval models lock` pins it
+        return snapshot_download(hub_id(model_path), allow_patterns=wanted)  # nosec B615  # `editeval models lock` pins it
 
     return Path(from_hub(model_path, download))
 

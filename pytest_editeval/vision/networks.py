@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any, cast
 
 import numpy as np
@@ -29,6 +30,7 @@ from pytest_editeval.vision.loading import (
     shared_model,
     transformers_class,
 )
+from pytest_editeval.vision.timm_files import Preparation, TimmNetwork
 
 MAX_RESIZED_PIXELS = 64_000_000
 
@@ -49,6 +51,23 @@ def file_processor(domain: Domain) -> Any:
     """See `dinov3_processor`."""
     with quiet():
         return dinov3_processor(domain)
+
+
+def load_timm_network(model_path: str, network: TimmNetwork, device: str, dtype: str) -> nn.Module:
+    """A network of timm's; shared by all who ask for the same."""
+    if find_spec("timm") is None:
+        raise CheckpointError(f"{model_path} needs timm, which is not installed; pip install 'pytest-editeval[timm]'")
+    from pytest_editeval.vision.timm_networks import load_timm
+
+    kind = f"timm:{network.architecture}"
+    return shared_model(kind, model_path, device, dtype, lambda: load_timm(model_path, network))
+
+
+def timm_processor(preparation: Preparation) -> Any:
+    """See `TimmProcessor`."""
+    from pytest_editeval.vision.timm_networks import TimmProcessor
+
+    return TimmProcessor(preparation)
 
 
 def load_processor(model_path: str) -> Any:

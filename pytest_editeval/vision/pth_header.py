@@ -7,14 +7,19 @@ import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_editeval.errors import CheckpointError, display_path
 from pytest_editeval.vision.weights import check_archive, first_bytes, is_pickle
 
 LARGEST_HEADER = 64 << 20
+PARTS = ("teacher", "model", "state_dict")
+"""Dictionaries of a training's checkpoint that hold a network, or another of these."""
+NESTED = ("teacher.", "backbone.", "teacher.")
+"""What the names of a network's weights begin with inside of a training's module, the outer part first."""
 
 Shapes = Mapping[str, tuple[int, ...]]
+_T = TypeVar("_T")
 
 
 class _Shape(tuple[int, ...]):
@@ -87,15 +92,22 @@ def tensor_shapes(path: Path) -> tuple[Shapes, str]:
 
 def _network(held: object, name: str) -> tuple[Shapes, str]:
     prefix = ""
-    for part in ("teacher", "model", "state_dict"):
+    for part in PARTS:
         inner = held.get(part) if isinstance(held, dict) else None
         if isinstance(inner, dict):
             held, prefix = inner, f"{prefix}{part}."
     if not isinstance(held, dict):
         raise CheckpointError(f"{name} holds no dictionary of tensors")
     shapes = {key: value for key, value in held.items() if isinstance(key, str) and isinstance(value, _Shape)}
-    for inside in ("teacher.", "backbone."):
-        own = {key.removeprefix(inside): value for key, value in shapes.items() if key.startswith(inside)}
+    shapes, inner_prefix = innermost(shapes)
+    return {key: tuple(value) for key, value in shapes.items()}, prefix + inner_prefix
+
+
+def innermost(shapes: Mapping[str, _T]) -> tuple[dict[str, _T], str]:
+    """What belongs to the network that is used, the teacher where there is one, and the prefix taken off its names."""
+    found, prefix = dict(shapes), ""
+    for inside in NESTED:
+        own = {key.removeprefix(inside): value for key, value in found.items() if key.startswith(inside)}
         if own:
-            shapes, prefix = own, prefix + inside
-    return {key: tuple(value) for key, value in shapes.items()}, prefix
+            found, prefix = own, prefix + inside
+    return found, prefix

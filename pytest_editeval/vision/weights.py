@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -136,13 +137,17 @@ def first_bytes(path: Path) -> bytes:
         return stream.read(16)
 
 
-def _safetensors(path: Path) -> Held:
+def safetensors_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes by name of what a safetensors file holds, from its header.
+
+    `CheckpointError` when it is damaged, a pickle, or holds weights that are no floating point numbers.
+    """
     from safetensors import SafetensorError, safe_open
 
     name = display_path(path)
     if is_pickle(first_bytes(path)):
         raise CheckpointError(f"{name} is no safetensors file but a pickle, which is not loaded; {SAVE_AGAIN}")
-    tensors = elements = 0
+    shapes: dict[str, tuple[int, ...]] = {}
     try:
         with safe_open(path, framework="np") as opened:
             for key in opened.keys():  # noqa: SIM118  it is no mapping
@@ -151,12 +156,16 @@ def _safetensors(path: Path) -> Held:
                     raise CheckpointError(
                         f"{name}: {key} is stored as {tensor.get_dtype()}; allowed: {', '.join(sorted(FLOATING))}"
                     )
-                tensors += 1
-                elements += _product(tensor.get_shape())
+                shapes[key] = tuple(tensor.get_shape())
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CheckpointError(f"{name} cannot be read, download it again: {reason}") from None
-    return Held(tensors, elements)
+    return shapes
+
+
+def _safetensors(path: Path) -> Held:
+    shapes = safetensors_shapes(path)
+    return Held(len(shapes), sum(math.prod(shape) for shape in shapes.values()))
 
 
 def _pickled(path: Path) -> Held:
@@ -178,10 +187,3 @@ def _settings(config: object) -> Iterator[tuple[str, Any]]:
             waiting += one.values()
         elif isinstance(one, list):
             waiting += one
-
-
-def _product(shape: list[int]) -> int:
-    product = 1
-    for length in shape:
-        product *= length
-    return product
