@@ -16,7 +16,7 @@ from pytest_editeval.config_data import BASE, Source, Value
 from pytest_editeval.config_files import read_source
 from pytest_editeval.config_schema import MetricEntry, PipeBlock, RuntimeParameters, SamBlock, checked
 from pytest_editeval.confinement import Confinement
-from pytest_editeval.device import ALLOWED, check_device
+from pytest_editeval.device import ALLOWED, check_device, check_placement
 from pytest_editeval.errors import ConfigError, EditEvalError, Position, known_names, unknown
 from pytest_editeval.gate_rules import Gate, read_gates
 from pytest_editeval.hidden import hide
@@ -125,6 +125,11 @@ class _Reader:
         if pipe.model_path is None and (known := PIPES.get(spec.pipe_name)) and known.needs_model_path:
             message = f"metric {spec.name!r} needs a 'model_path' in its default_config or init_config"
             raise ConfigError(value.key, message, f"{spec.pipe_name!r} has no checkpoint of its own")
+        try:
+            check_placement(pipe.quantize, bool(pipe.compile), pipe.device_map, pipe.max_memory)
+        except EditEvalError as error:
+            culprit = merged["device_map" if pipe.device_map else "max_memory"]
+            raise ConfigError(culprit.key, f"{error}{where}") from None
         sam = self.sam(pipe.sam, merged["sam"]) if pipe.sam else None
         if spec.inputs == "objects" and sam is None:
             found = "in its 'sam' block" if pipe.sam else "in a 'sam' block, and has none,"
@@ -141,6 +146,10 @@ class _Reader:
             dtype=pipe.dtype,
             domain=pipe.domain,
             architecture=pipe.architecture,
+            quantize=pipe.quantize,
+            compile=pipe.compile,
+            device_map=pipe.device_map,
+            max_memory=pipe.max_memory,
             sam=sam,
         )
 

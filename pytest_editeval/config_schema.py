@@ -8,16 +8,34 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError
 
 from pytest_editeval.config_data import Value
-from pytest_editeval.errors import ConfigError
+from pytest_editeval.device import check_memory
+from pytest_editeval.errors import ConfigError, EditEvalError
 from pytest_editeval.profiles import Dtype, ModelType
 from pytest_editeval.registry import PATCH_MASK_THRESHOLD, WHITE, Scope
-from pytest_editeval.validation import ColorField, PatchThreshold, Problem, Settings, dotted, no_boolean, problems
+from pytest_editeval.validation import (
+    ColorField,
+    PatchThreshold,
+    Problem,
+    Settings,
+    dotted,
+    mistake,
+    no_boolean,
+    problems,
+)
 
 
 def _empty_is_unset(value: object) -> object:
     return None if value == "" else value
 
 
+def _amounts(value: object) -> object:
+    try:
+        return check_memory(_empty_is_unset(value)) or None
+    except EditEvalError as error:
+        raise mistake(str(error).removeprefix("max_memory ")) from None
+
+
+_Memory = Annotated[tuple[tuple[str, str], ...] | None, BeforeValidator(_amounts)]
 _Text = Annotated[str | None, BeforeValidator(_empty_is_unset)]
 _Size = Annotated[int, Field(ge=1), BeforeValidator(no_boolean)]
 _ModelType = Annotated[ModelType | None, BeforeValidator(_empty_is_unset)]
@@ -43,6 +61,10 @@ class PipeBlock(Settings):
     dtype: Dtype = "float32"
     domain: Annotated[Literal["web", "satellite"] | None, BeforeValidator(_empty_is_unset)] = None
     architecture: _Text = None
+    quantize: Annotated[Literal["int8"] | None, BeforeValidator(_empty_is_unset)] = None
+    compile: bool | None = None
+    device_map: Annotated[Literal["auto"] | None, BeforeValidator(_empty_is_unset)] = None
+    max_memory: _Memory = None
     sam: SamBlock | None = None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from pytest_editeval.errors import EditEvalError
 
 NAME_BYTES = 256
 ALLOWED = "auto, cpu, cuda, cuda:N, mps"
+MEMORY = re.compile(r"\d+(\.\d+)?[KMGT]i?B", re.IGNORECASE)
+MEMORY_HINT = "write {0: 20GiB, cpu: 60GiB}: the numbers of GPUs, or cpu"
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -21,6 +24,31 @@ def check_device(name: str) -> str:
     if not DEVICE.fullmatch(name):
         raise EditEvalError(f"unknown device {name!r}; allowed: {ALLOWED}")
     return name
+
+
+def check_memory(given: object) -> tuple[tuple[str, str], ...]:
+    """`max_memory`: how much of each device a network may take, by the GPU's number or ``cpu``; `EditEvalError` else.
+
+    Pairs, or a mapping, of names and amounts such as ``20GiB``; `None` is no limit.
+    """
+    if given is not None and not isinstance(given, Mapping | list | tuple):
+        raise EditEvalError(f"max_memory must be a mapping, found {given!r}; {MEMORY_HINT}")
+    found = []
+    for pair in list(given.items() if isinstance(given, Mapping) else given or ()):
+        device, size = (str(part).strip() for part in pair)
+        if not (device == "cpu" or device.isdigit()) or not MEMORY.fullmatch(size):
+            raise EditEvalError(f"max_memory has {device}: {size}; {MEMORY_HINT}")
+        found.append((device, size))
+    return tuple(found)
+
+
+def check_placement(quantize: str | None, compiled: bool, device_map: str | None, max_memory: object) -> None:
+    """`EditEvalError` for ways to hold a network that do not go together."""
+    if max_memory and not device_map:
+        raise EditEvalError("max_memory is for device_map: auto, which is not set")
+    if device_map and (quantize or compiled):
+        other = "quantize" if quantize else "compile"
+        raise EditEvalError(f"device_map: auto and {other} do not work together; take one of them")
 
 
 def resolve_device(device: object = None) -> str:

@@ -47,6 +47,10 @@ class PipeSettings:
     dtype: Dtype = "float32"
     domain: Literal["web", "satellite"] | None = None
     architecture: str | None = None
+    quantize: Literal["int8"] | None = None
+    compile: bool | None = None
+    device_map: Literal["auto"] | None = None
+    max_memory: tuple[tuple[str, str], ...] | None = None
     sam: SamSettings | None = None
 
 

@@ -33,6 +33,8 @@ def test_rows_say_which_models_they_are_of(project: Project, models: Path) -> No
             "revision": None,
             "digest": digest_of(file_digests(str(models / "clip")))[:16],
             "dtype": "float32",
+            "quantize": None,
+            "compile": False,
             "input_size": 224,
             "patch_size": 32,
             "shortest_edge": 224,

@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_editeval.device import resolve_device
+from pytest_editeval.device import check_memory, resolve_device
 from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, MetricError
 from pytest_editeval.faults import first_line
 from pytest_editeval.regions import Geometry, Size
 from pytest_editeval.vision.batches import BatchSize, default_size
-from pytest_editeval.vision.checkpoint_config import DTYPES, BackboneInfo, checked_geometry
+from pytest_editeval.vision.checkpoint_config import BackboneInfo, checked_geometry
 from pytest_editeval.vision.checkpoints import DigestRecords, file_digests, provenance
 from pytest_editeval.vision.dinov3_files import NORMALISATION, Domain
 from pytest_editeval.vision.families import CLIP_FAMILIES, DINO_FAMILIES, REFUSED, Family
 from pytest_editeval.vision.features import Features
 from pytest_editeval.vision.formats import Format, dino_format, transformers_format
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
+from pytest_editeval.vision.placement import Placement
 
 if TYPE_CHECKING:
     import torch
@@ -66,19 +67,29 @@ class Backbone:
         batch_size: int | None = None,
         domain: Domain | None = None,
         architecture: str | None = None,
+        quantize: str | None = None,
+        compile: bool | None = None,
+        device_map: str | None = None,
+        max_memory: Mapping[int | str, str] | Sequence[tuple[str, str]] | None = None,
     ) -> None:
         model_path = model_path or self.default_path
         if model_path is None:
             raise CheckpointError(f"{type(self).__name__} needs a model_path: a directory or a hub id")
         if fit not in ("crop", "squash"):
             raise CheckpointError(f"unknown fit {fit!r}; allowed: crop, squash")
-        if dtype not in DTYPES:
-            raise CheckpointError(f"unknown dtype {dtype!r}; allowed: {', '.join(DTYPES)}")
         self.model_path = str(model_path)
         self.device = resolve_device(device)
         self.dtype = dtype
-        self.settings = {"model_path": self.model_path, "device": self.device, "dtype": dtype, "batch_size": batch_size}
+        memory = check_memory(max_memory)
+        self.placement = Placement(self.device, dtype, quantize, bool(compile), device_map, memory)
+        self.settings: dict[str, Any] = {
+            "model_path": self.model_path,
+            "device": self.device,
+            "dtype": dtype,
+            "batch_size": batch_size,
+        }
         self.settings |= {"fit": fit, "input_size": input_size, "domain": domain, "architecture": architecture}
+        self.settings |= {"quantize": quantize, "compile": compile, "device_map": device_map, "max_memory": memory}
         self.batch = BatchSize(batch_size or default_size(self.device), self.model_path)
         self.format = self._format(domain, architecture)
         self.info = self.format.info
@@ -110,7 +121,7 @@ class Backbone:
         """Digest of the checkpoint's files and of the settings that change the features; not of the device."""
         files = file_digests(self.model_path, self.records)
         known = {"files": files, "geometry": self.geometry, "dtype": self.dtype}
-        return digest_of({**known, **self.format.settings})[:16]
+        return digest_of({**known, **self.format.settings, **self.placement.differences})[:16]
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -120,6 +131,8 @@ class Backbone:
             **provenance(self.model_path, self.records),
             "family": self.format.name,
             "dtype": self.dtype,
+            "quantize": self.placement.quantize,
+            "compile": self.placement.compile,
             "input_size": self.geometry.input_size,
             "patch_size": self.geometry.patch_size,
             "shortest_edge": self.geometry.shortest_edge,
@@ -131,7 +144,7 @@ class Backbone:
     @cached_property
     def model(self) -> nn.Module:
         """The network; loaded on first use, and shared by all backbones of the process with these settings."""
-        return self.format.network(self.device, self.dtype)
+        return self.format.network(self.placement)
 
     @cached_property
     def processor(self) -> Any:
@@ -175,12 +188,17 @@ class Backbone:
 
     def _encode_batch(self, images: Sequence[ImageLike]) -> list[Features]:
         from pytest_editeval.vision.networks import hidden_states
+        from pytest_editeval.vision.placing import compiler_failed
 
         network, pixels = self.model, self._pixels(images)
         try:
-            hidden, pooled = hidden_states(network, pixels, self.device, self.dtype)
+            hidden, pooled = hidden_states(network, pixels, self.placement)
         except (TypeError, ValueError) as error:  # version 5 refuses most of these when it reads the configuration
             raise CheckpointError(f"{self.model_path}: its config.json does not work: {first_line(error)}") from error
+        except RuntimeError as error:
+            if not compiler_failed(error):
+                raise
+            raise CheckpointError(f"{self.model_path}: compile does not work here: {first_line(error)}") from error
         registers = self.info.num_register_tokens
         skipped = self.kind.leading + registers
         if hidden.shape[1] != skipped + self.geometry.grid**2:

@@ -25,6 +25,7 @@ from pytest_editeval.vision.dinov3_files import (
     refuse_other_domain,
 )
 from pytest_editeval.vision.families import FAMILIES, TIMM
+from pytest_editeval.vision.placement import Placement
 from pytest_editeval.vision.timm_files import Preparation, TimmNetwork, holds_timm, read_timm, read_timm_file
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Format(Protocol):
     def settings(self) -> Mapping[str, Any]:
         """What beside the files and the geometry changes the features."""
 
-    def network(self, device: str, dtype: str) -> nn.Module:
+    def network(self, placement: Placement) -> nn.Module:
         """The network; shared by all who ask for the same."""
 
     def processor(self) -> Any:
@@ -77,11 +78,11 @@ class TransformersFormat:
         processor = read_processor(self.info.model_path)
         return processor.get("image_mean"), processor.get("image_std")
 
-    def network(self, device: str, dtype: str) -> nn.Module:
+    def network(self, placement: Placement) -> nn.Module:
         """By `from_pretrained`."""
         from pytest_editeval.vision.networks import load_network
 
-        return load_network(FAMILIES[self.info.model_type].model_class, self.info.model_path, device, dtype)
+        return load_network(FAMILIES[self.info.model_type].model_class, self.info.model_path, placement)
 
     def processor(self) -> Any:
         """The checkpoint's own."""
@@ -113,11 +114,11 @@ class OriginalFormat:
         """The kind of images."""
         return {"domain": self.domain}
 
-    def network(self, device: str, dtype: str) -> nn.Module:
+    def network(self, placement: Placement) -> nn.Module:
         """Transformers' network with the file's weights."""
         from pytest_editeval.vision.networks import load_file
 
-        return load_file(self.file, self.info.model_path, device, dtype)
+        return load_file(self.file, self.info.model_path, placement)
 
     def processor(self) -> Any:
         """The one that transformers has for DINOv3."""
@@ -145,11 +146,11 @@ class TimmFormat:
         """As its files, or the setting `domain`, say."""
         return self.preparation.mean, self.preparation.std
 
-    def network(self, device: str, dtype: str) -> nn.Module:
+    def network(self, placement: Placement) -> nn.Module:
         """timm's network."""
         from pytest_editeval.vision.networks import load_timm_network
 
-        return load_timm_network(self.info.model_path, self.known, device, dtype)
+        return load_timm_network(self.info.model_path, self.known, placement)
 
     def processor(self) -> Any:
         """What does as timm's transform for inference."""

@@ -19,45 +19,48 @@ from torch import nn
 
 from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, EditEvalError
-from pytest_editeval.vision.checkpoint_config import DTYPES, read_config
+from pytest_editeval.vision.checkpoint_config import read_config
 from pytest_editeval.vision.checkpoints import checkpoint_folder, file_digests
 from pytest_editeval.vision.hub import from_hub
+from pytest_editeval.vision.placement import Placement
+from pytest_editeval.vision.placing import Spread, placed
 from pytest_editeval.vision.weights import Held, check_weights, needs_timm
 
 SLACK, SMALL = 4, 1 << 20
 """A network that is this much larger than its files is not built, to name what it lacks."""
-TORCH_DTYPES = {name: getattr(torch, name) for name in DTYPES}
 
 _loaded: WeakValueDictionary[str, nn.Module] = WeakValueDictionary()
 _loading = RLock()
 _turns: defaultdict[str, RLock] = defaultdict(RLock)
 
 
-def shared_model(kind: str, model_path: str, device: str, dtype: str, load: Callable[[], nn.Module]) -> nn.Module:
-    """The loaded network, in evaluation mode on the device; loaded once while anybody holds it.
+def shared_model(
+    kind: str, model_path: str, placement: Placement, load: Callable[[], nn.Module], spread: Spread | None = None
+) -> nn.Module:
+    """The loaded network, in evaluation mode, as `placed` puts it; loaded once while anybody holds it.
 
     A checkpoint is what its files hold, wherever they are: two names of one are loaded once, and one whose files have
     changed in between is another one.
     """
     with _loading:
         share_cores()
-        key = digest_of({"kind": kind, "files": file_digests(model_path), "device": device, "dtype": dtype})
+        key = digest_of({"kind": kind, "files": file_digests(model_path), "placement": placement})
         model = _loaded.get(key)
         if model is None:
-            check_available(device)
+            check_available(placement.device)
             with float32_by_default():
-                model = load().to(device=device, dtype=TORCH_DTYPES[dtype]).eval().requires_grad_(False)
+                model = placed(placement, load, spread)
             _loaded[key] = model
         return model
 
 
 @contextmanager
-def forward_turn(device: str) -> Iterator[None]:
+def forward_turn(placement: Placement) -> Iterator[None]:
     """The right to use the device: batches go through a GPU one at a time, while others are being prepared."""
-    if device == "cpu":
+    if placement.device == "cpu" and not placement.alone:
         yield
         return
-    with _turns[device]:
+    with _turns[placement.device]:
         yield
 
 
@@ -109,12 +112,11 @@ def load_transformers(model_class: Any, model_path: str, **options: Any) -> nn.M
         _refuse_larger(model_class, model_path, folder, held)
         return model_class.from_pretrained(
             folder,
-            dtype=torch.float32,
             trust_remote_code=False,
             weights_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, in one line
-            **options,
+            **{"dtype": torch.float32, **options},
         )
 
     with quiet():

@@ -21,7 +21,6 @@ from pytest_editeval.vision.dinov3_files import DINOv3File, Domain
 from pytest_editeval.vision.dinov3_weights import dinov3_processor, load_dinov3_file
 from pytest_editeval.vision.hub import from_hub
 from pytest_editeval.vision.loading import (
-    TORCH_DTYPES,
     exact_arithmetic,
     float32_by_default,
     forward_turn,
@@ -30,21 +29,29 @@ from pytest_editeval.vision.loading import (
     shared_model,
     transformers_class,
 )
+from pytest_editeval.vision.placement import Placement
+from pytest_editeval.vision.placing import TORCH_DTYPES
 from pytest_editeval.vision.timm_files import Preparation, TimmNetwork
 
 MAX_RESIZED_PIXELS = 64_000_000
 
 
-def load_network(model_class: str, model_path: str, device: str, dtype: str) -> nn.Module:
+def load_network(model_class: str, model_path: str, placement: Placement) -> nn.Module:
     """The network of a transformers class; shared by all who ask for the same."""
     found = transformers_class(model_class, model_path)
-    return shared_model(model_class, model_path, device, dtype, lambda: load_transformers(found, model_path))
+    return shared_model(
+        model_class,
+        model_path,
+        placement,
+        lambda: load_transformers(found, model_path),
+        lambda options: load_transformers(found, model_path, **options),
+    )
 
 
-def load_file(file: DINOv3File, model_path: str, device: str, dtype: str) -> nn.Module:
+def load_file(file: DINOv3File, model_path: str, placement: Placement) -> nn.Module:
     """The network of an original DINOv3 file; shared by all who ask for the same."""
     path = local_path(model_path)
-    return shared_model("DINOv3File", model_path, device, dtype, lambda: load_dinov3_file(path, file))
+    return shared_model("DINOv3File", model_path, placement, lambda: load_dinov3_file(path, file))
 
 
 def file_processor(domain: Domain) -> Any:
@@ -53,14 +60,14 @@ def file_processor(domain: Domain) -> Any:
         return dinov3_processor(domain)
 
 
-def load_timm_network(model_path: str, network: TimmNetwork, device: str, dtype: str) -> nn.Module:
+def load_timm_network(model_path: str, network: TimmNetwork, placement: Placement) -> nn.Module:
     """A network of timm's; shared by all who ask for the same."""
     if find_spec("timm") is None:
         raise CheckpointError(f"{model_path} needs timm, which is not installed; pip install 'pytest-editeval[timm]'")
     from pytest_editeval.vision.timm_networks import load_timm
 
     kind = f"timm:{network.architecture}"
-    return shared_model(kind, model_path, device, dtype, lambda: load_timm(model_path, network))
+    return shared_model(kind, model_path, placement, lambda: load_timm(model_path, network))
 
 
 def timm_processor(preparation: Preparation) -> Any:
@@ -105,14 +112,14 @@ def normalised(images: Sequence[Image.Image], processor: Any, geometry: Geometry
 
 
 def hidden_states(
-    network: nn.Module, pixels: torch.Tensor, device: str, dtype: str
+    network: nn.Module, pixels: torch.Tensor, placement: Placement
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """The last hidden state `(n, tokens, dim)` and the pooled output `(n, dim)`, if the network has one.
 
     Float32 whatever the network's dtype.
     """
-    with exact_arithmetic(), forward_turn(device):
-        output = network(pixel_values=pixels.to(device, TORCH_DTYPES[dtype]))
+    with exact_arithmetic(), forward_turn(placement):
+        output = network(pixel_values=pixels.to(placement.device, TORCH_DTYPES[placement.dtype]))
         pooled = getattr(output, "pooler_output", None)
         hidden: NDArray[np.float32] = output.last_hidden_state.float().cpu().numpy()
         return hidden, None if pooled is None else pooled.float().cpu().numpy()

@@ -25,6 +25,7 @@ from pytest_editeval.vision.checkpoints import checkpoint_folder
 from pytest_editeval.vision.families import SAM_FAMILIES
 from pytest_editeval.vision.hub import from_hub
 from pytest_editeval.vision.loading import load_transformers, shared_model, transformers_class
+from pytest_editeval.vision.placement import Placement
 from pytest_editeval.vision.weights import check_archive, first_bytes, is_pickle, is_safetensors
 
 DECODER_HEADS = 8
@@ -41,7 +42,8 @@ class SegmentAnythingFile:
     """A `Sam` of the segment-anything package, its sizes read from the weights of a `.pth` file."""
 
     def __init__(self, path: Path, model_type: str | None, device: str, dtype: str) -> None:
-        self.model = cast(Sam, shared_model("segment-anything", str(path), device, dtype, lambda: load_sam(path)))
+        placement = Placement(device, dtype)
+        self.model = cast(Sam, shared_model("segment-anything", str(path), placement, lambda: load_sam(path)))
         width = self.model.image_encoder.patch_embed.proj.out_channels
         if model_type is not None and width != (expected := SAM_TYPES[model_type]):
             what = f"its encoder is {width} wide, {model_type} is {expected}"
@@ -95,7 +97,7 @@ class TransformersSam:
         model_class = transformers_class(name, model_path)
         processor_class = transformers_class(self.family.processor_class, model_path)
         load = partial(load_transformers, model_class, model_path)
-        self.model: Any = shared_model(name, model_path, device, dtype, load)
+        self.model: Any = shared_model(name, model_path, Placement(device, dtype), load)
         self.processor = from_hub(
             model_path,
             lambda: processor_class.from_pretrained(checkpoint_folder(model_path), trust_remote_code=False),

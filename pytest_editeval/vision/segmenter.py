@@ -33,6 +33,7 @@ from pytest_editeval.vision.checkpoints import (
 )
 from pytest_editeval.vision.families import SAM_FAMILIES
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
+from pytest_editeval.vision.placement import Placement
 
 if TYPE_CHECKING:
     import torch
@@ -152,7 +153,7 @@ class SAMSegmenter:
         from pytest_editeval.vision.loading import exact_arithmetic, forward_turn
 
         pixels = [rgb_pixels(image) for image in images]
-        with exact_arithmetic(), forward_turn(self.device):
+        with exact_arithmetic(), forward_turn(Placement(self.device, self.dtype)):
             tensors = self.backend.embed(pixels)
         return [Embedding(image, parts) for image, parts in zip(pixels, tensors, strict=True)]
 
@@ -164,7 +165,7 @@ class SAMSegmenter:
         inside = [
             (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height))) for x1, y1, x2, y2 in boxes
         ]
-        with exact_arithmetic(), forward_turn(self.device):
+        with exact_arithmetic(), forward_turn(Placement(self.device, self.dtype)):
             logits, scores = self.backend.predict(embedding.image, embedding.tensors, inside)
             if not (np.isfinite(scores).all() and bool(logits.isfinite().all())):
                 raise MetricError(f"{self.model_path} ({self.dtype} on {self.device}) returned NaN or infinite masks")
