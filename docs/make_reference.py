@@ -147,13 +147,27 @@ def commands() -> str:
         "(../gating.md#exit-status); a mistake in what was given is one line, and status 4.",
     ]
     for name, command in declared.choices.items():
-        arguments = [action for action in command._actions if action.dest != "help"]
-        synopsis = _wrapped(f"editeval {name}", [_written(action) for action in arguments])
-        page += [f"## `{name}`", _text(_sentence(about[name])), f"```\n{synopsis}\n```"]
-        if arguments:
-            rows = [(f"`{_written(action, bare=True)}`", _text(_help(action))) for action in arguments]
-            page.append(_table(("argument", "meaning"), rows))
+        page += _command(name, command, about[name], "##")
     return _page(page)
+
+
+def _command(name: str, command: argparse.ArgumentParser, about: str, mark: str) -> list[str]:
+    """A section, and one for each action that the command has."""
+    arguments = [action for action in command._actions if action.dest != "help"]
+    synopsis = _wrapped(f"editeval {name}", [_written(action) for action in arguments])
+    section = [f"{mark} `{name}`", _text(_sentence(about)), f"```\n{synopsis}\n```"]
+    for action in arguments:
+        if isinstance(action, argparse._SubParsersAction):
+            told = {one.dest: one.help or "" for one in action._get_subactions()}
+            return section + [
+                part
+                for key, one in action.choices.items()
+                for part in _command(f"{name} {key}", one, told[key], f"{mark}#")
+            ]
+    if arguments:
+        rows = [(f"`{_written(action, bare=True)}`", _text(_help(action))) for action in arguments]
+        section.append(_table(("argument", "meaning"), rows))
+    return section
 
 
 def _written(action: argparse.Action, *, bare: bool = False) -> str:

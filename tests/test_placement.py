@@ -17,7 +17,7 @@ from conftest import picture
 from project import Project
 from pytest_editeval import CLIPMixin, DINOv3Mixin
 from pytest_editeval.errors import CheckpointError, EditEvalError
-from pytest_editeval.vision.placing import held_bytes
+from pytest_editeval.vision.costs import weight_bytes
 
 SEVEN_BILLION = {"width": 64, "layers": 40, "heads": 32 // 16, "gated": True, "registers": 4, "patch_size": 16}
 """The 7B network's depth, gated MLP and registers, with 64 in the place of 4,096."""
@@ -68,7 +68,7 @@ def test_other_formats_are_spread_as_well(make: Any, tmp_path: Path, monkeypatch
     settings, image = make(tmp_path), picture(1, 96, 96)
     whole = DINOv3Mixin(**settings, device="cpu")
     expected = whole.encode([image])[0]
-    half = f"{held_bytes(whole.model) // 2000}KB"
+    half = f"{weight_bytes([whole], []) // 2000}KB"
     spread = DINOv3Mixin(**settings, device="cpu", device_map="auto", max_memory={"cpu": half})
     np.testing.assert_allclose(spread.encode([image])[0].patches, expected.patches, rtol=1e-4, atol=1e-4)
     assert {p.device.type for p in spread.model.parameters()} == {"cpu", "meta"}
@@ -99,7 +99,7 @@ def test_weights_in_8_bits(mixin: Any, models: Path) -> None:
             number += 1
             linear += exactly.numel()
     assert number >= 6
-    assert held_bytes(small.model) < held_bytes(plain.model) - 2.8 * linear
+    assert weight_bytes([small], []) < weight_bytes([plain], []) - 2.8 * linear
     assert small.fingerprint != plain.fingerprint
     assert (plain.manifest["quantize"], small.manifest["quantize"]) == (None, "int8")
 

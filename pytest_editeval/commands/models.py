@@ -1,4 +1,4 @@
-"""`editeval models`: which checkpoints there are, what one is, and those that configurations name."""
+"""`editeval models`: which checkpoints there are, what one is, those that configurations name, and what they trade."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pytest_editeval.commands import drift
 from pytest_editeval.commands.reading import add_root_only, confinement_of
 from pytest_editeval.statuses import CHECKS_FAILED
 
 
 def add(commands: Any) -> None:
     """Declare the commands."""
-    models = commands.add_parser("models", help="list, fetch, describe, pin and verify checkpoints")
+    models = commands.add_parser(
+        "models", help="list, fetch, describe, pin and verify checkpoints, and measure what their settings cost"
+    )
     actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
     listed = actions.add_parser("list", help="list published checkpoints with size, licence and access")
     listed.add_argument("--json", action="store_true", help="print a JSON array")
@@ -44,6 +47,7 @@ def add(commands: Any) -> None:
     verify = actions.add_parser("verify", help="check every file of the checkpoints against a lock file")
     _add_locked(verify, "--lock", "the lock file (default: editeval.lock.json)")
     verify.set_defaults(run=_lock, check=True)
+    drift.add(actions)
 
 
 def _add_locked(parser: Any, option: str, help_text: str) -> None:

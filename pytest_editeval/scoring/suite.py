@@ -14,7 +14,7 @@ from pytest_editeval.profiles import Profile
 from pytest_editeval.registry import PIPES, get_metric
 from pytest_editeval.results import MetricIdentity, Score
 from pytest_editeval.scoring.ahead import UNOPENED, Upcoming, Wanted
-from pytest_editeval.scoring.engine import EditEval
+from pytest_editeval.scoring.engine import TIMEOUT_SECONDS, EditEval
 from pytest_editeval.scoring.pool import PipePool
 from pytest_editeval.scoring.store import Store
 
@@ -24,9 +24,17 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_editeval(
-    profile: Profile, device: str = "auto", batch_size: int | None = None, store: Store | None = None
+    profile: Profile,
+    device: str = "auto",
+    batch_size: int | None = None,
+    store: Store | None = None,
+    *,
+    in_turn: bool = False,
 ) -> Iterator[EditEval]:
-    """The scorer of a profile. What a `conftest.py` puts in the fixtures' place is not known here."""
+    """The scorer of a profile. What a `conftest.py` puts in the fixtures' place is not known here.
+
+    With `in_turn` one thing is done after the other, so that images meet in the same batches each time.
+    """
     pool = PipePool(profile, device, batch_size, store=store)
 
     def fixture(name: str) -> Any:
@@ -34,6 +42,10 @@ def open_editeval(
         return pool.default_segmenter() if pipe_name == "sam-pipe" else pool.default_pipe(pipe_name)
 
     editeval = EditEval(pool, fixture, store)
+    if in_turn:
+        from pytest_editeval.vision.lanes import InTurn
+
+        editeval.scorer.executor = InTurn(TIMEOUT_SECONDS)
     try:
         yield editeval
     finally:

@@ -9,7 +9,6 @@ from threading import Barrier, Lock
 from typing import Any, Protocol, TypeVar
 
 from pytest_editeval.vision.limits import TimeLimit
-from pytest_editeval.vision.measuring import at_once
 
 MOST_LANES = 4
 MOST_WORKERS = 8
@@ -41,9 +40,12 @@ class Executor(Protocol):
 
 
 class InTurn:
-    """Everything at once, in the caller's thread."""
+    """Everything at once, in the caller's thread. `seconds` is how long a metric may take (`None`: no limit)."""
 
     lanes = 1
+
+    def __init__(self, seconds: float | None = None) -> None:
+        self._limit = TimeLimit(seconds)
 
     def model(self, task: Callable[..., T], *arguments: Any) -> Future[T]:
         """Run the task now."""
@@ -57,11 +59,12 @@ class InTurn:
     work = model
 
     def limited(self, what: str, task: Callable[[], T], /) -> T:
-        """Run the task now, for as long as it takes."""
-        return at_once(what, task)
+        """Run the task now, in a thread that can be left behind where there is a limit."""
+        return self._limit.run(what, task)
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Wait for no metric any more."""
+        self._limit.close()
 
 
 class Lanes:

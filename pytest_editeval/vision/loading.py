@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +21,7 @@ from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, EditEvalError
 from pytest_editeval.vision.checkpoint_config import read_config
 from pytest_editeval.vision.checkpoints import checkpoint_folder, file_digests
+from pytest_editeval.vision.costs import forward_time
 from pytest_editeval.vision.hub import from_hub
 from pytest_editeval.vision.placement import Placement
 from pytest_editeval.vision.placing import Spread, placed
@@ -57,10 +58,8 @@ def shared_model(
 @contextmanager
 def forward_turn(placement: Placement) -> Iterator[None]:
     """The right to use the device: batches go through a GPU one at a time, while others are being prepared."""
-    if placement.device == "cpu" and not placement.alone:
-        yield
-        return
-    with _turns[placement.device]:
+    shared = placement.device == "cpu" and not placement.alone
+    with nullcontext() if shared else _turns[placement.device], forward_time.running():
         yield
 
 

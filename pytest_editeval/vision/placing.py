@@ -41,11 +41,6 @@ def placed(placement: Placement, load: Callable[[], nn.Module], spread: Spread |
     return cast(nn.Module, torch.compile(network)) if placement.compile else network
 
 
-def held_bytes(network: nn.Module) -> int:
-    """Bytes of its weights, also of those that are held in 8 bits."""
-    return sum(_bytes(parameter) for parameter in network.parameters())
-
-
 def compiler_failed(error: BaseException) -> bool:
     """Whether it is torch's compiler that failed, and not the network."""
     return type(error).__module__.startswith(COMPILERS)
@@ -109,10 +104,3 @@ def _quantized(network: nn.Module) -> nn.Module:
 
     quantize_(network, Int8WeightOnlyConfig())
     return network
-
-
-def _bytes(tensor: torch.Tensor) -> int:
-    flatten = getattr(tensor, "__tensor_flatten__", None)
-    if flatten is None or type(tensor) is nn.Parameter:
-        return tensor.numel() * tensor.element_size()
-    return sum(_bytes(getattr(tensor, name)) for name in flatten()[0])
