@@ -53,7 +53,8 @@ def package_versions() -> dict[str, str]:
 @cache
 def own_code() -> str:
     """Digest of this package's modules between an image and a score, so that no change of them goes unseen."""
-    files = [*sorted((PACKAGE / "vision").glob("*.py")), *(PACKAGE / f"{name}.py" for name in ("needs", "regions"))]
+    files = sorted((PACKAGE / "vision").glob("*.py"))
+    files += [PACKAGE / f"{name}.py" for name in ("needs", "regions", "tiling")]
     return _files_digest(files)
 
 

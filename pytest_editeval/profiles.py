@@ -33,6 +33,14 @@ class SamSettings:
 
 
 @dataclass(frozen=True)
+class TileSettings:
+    """Windows in which an image is looked at: their side, and what neighbours share, in pixels of the image."""
+
+    size: int
+    overlap: int = 0
+
+
+@dataclass(frozen=True)
 class PipeSettings:
     """What a pipe is built from. Equal settings share one loaded model.
 
@@ -46,6 +54,7 @@ class PipeSettings:
     input_size: int | None = None
     dtype: Dtype = "float32"
     domain: Literal["web", "satellite"] | None = None
+    tile: TileSettings | None = None
     sam: SamSettings | None = None
 
 

@@ -42,7 +42,8 @@ class PipePool:
     def pipe(self, settings: PipeSettings) -> Pipe:
         """The pipe with these settings; its weights are not loaded yet."""
         if settings not in self._pipes:
-            left_out = {"pipe_name", "sam"} | ({"domain"} if settings.domain is None else set())
+            unset = {key for key in ("domain", "tile") if getattr(settings, key) is None}
+            left_out = {"pipe_name", "sam"} | unset
             options = {key: value for key, value in asdict(settings).items() if key not in left_out}
             pipe: Pipe = PIPES[settings.pipe_name].load()(**self._on_device(options))
             pipe.records = self._store

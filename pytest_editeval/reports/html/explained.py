@@ -37,6 +37,8 @@ def patches(result: CheckResult) -> dict[str, Any] | None:
         "area": [x1 / width, y1 / height, x2 / width, y2 / height],
         "compared": result.details[PATCHES]["compared"],
         "shares": result.details[PATCHES].get("shares"),
+        "counts": _numbers([result.details.get(f"patches_{name}") for name in ("compared", "total")], 2),
+        "averaged": finite(result.details.get("averaged")),
     }
 
 
