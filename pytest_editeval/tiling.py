@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,10 @@ class Window:
 class TiledGeometry:
     """The way of an image to a backbone that looks at it in windows of `size` x `size` pixels.
 
-    Neighbouring windows share `overlap` pixels; both are whole numbers of patches. `window` is the way of one window to
-    the backbone's input, without a crop. The patches of all windows are one grid over the whole image, whose last row
-    and column may reach beyond its edge.
+    `window` is the way of one window to the backbone's input, without a crop. The patches of all windows are one grid
+    over the whole image, whose last row and column may reach beyond its edge. A patch is a window's share of `size`
+    pixels, which need not be a whole number: its edges in the image are rounded down, those of windows are exact.
+    Neighbouring windows share at least `overlap` pixels, and whole patches.
     """
 
     window: Geometry
@@ -48,14 +50,14 @@ class TiledGeometry:
     overlap: int
 
     @property
-    def side(self) -> int:
-        """Side of a patch in pixels of the image."""
-        return self.size // self.window.grid
+    def shared(self) -> int:
+        """Patches along one side that neighbouring windows share."""
+        return -(-self.overlap * self.window.grid // self.size)
 
     @property
     def patch(self) -> str:
         """What a patch is, in words."""
-        return f"{self.side} px patch in {self.size} px tiles"
+        return f"{self.size / self.window.grid:.3g} px patch in {self.size} px tiles"
 
     def as_data(self) -> dict[str, int]:
         """What a results file says of it."""
@@ -63,44 +65,44 @@ class TiledGeometry:
 
     def shape(self, size: Size) -> tuple[int, int]:
         """Rows and columns of the patches."""
-        return -(-size[1] // self.side), -(-size[0] // self.side)
+        return -(-size[1] * self.window.grid // self.size), -(-size[0] * self.window.grid // self.size)
+
+    def edge(self, cell: int) -> int:
+        """Where a row or column begins, in pixels of the image."""
+        return cell * self.size // self.window.grid
 
     def windows(self, size: Size) -> Iterator[Window]:
         """The windows of an image, row by row; at each patch of the grid their weights sum to 1."""
-        across, shared, side = self.window.grid, self.overlap // self.side, self.side
-        rows, columns = (axis_windows(cells, across, shared) for cells in self.shape(size))
+        rows, columns = (axis_windows(cells, self.window.grid, self.shared) for cells in self.shape(size))
         for row, down in rows:
             for column, along in columns:
-                x, y = column * side, row * side
+                x, y = self.edge(column), self.edge(row)
                 yield Window(row, column, (x, y, x + self.size, y + self.size), np.outer(down, along))
 
     def coverage(self, boxes: Sequence[Box], mode: MaskMode, size: Size) -> tuple[Counts, Counts]:
         """Of each patch how many of its pixels the region has, and how many of them lie in the image."""
-        rows, columns = self.shape(size)
         inside = [clip_box(box, size) for box in boxes]
-        starts = np.arange(columns) * self.side
-        covered = np.empty((rows, columns), np.int64)
-        for row in range(rows):  # a mask of the whole image would be as large as the image
-            top = row * self.side
-            moved = [(x1, y1 - top, x2, y2 - top) for x1, y1, x2, y2 in inside]
-            strip = paint(min(self.side, size[1] - top), size[0], moved, mode)
-            covered[row] = np.add.reduceat(strip.sum(axis=0, dtype=np.int64), starts)
-        heights, widths = (
-            np.minimum(self.side, length - np.arange(cells) * self.side)
-            for length, cells in ((size[1], rows), (size[0], columns))
+        tops, lefts = (
+            np.minimum([self.edge(cell) for cell in range(cells + 1)], length)
+            for cells, length in zip(self.shape(size), reversed(size), strict=True)
         )
-        return covered, np.outer(heights, widths).astype(np.int64)
+        covered = np.empty((len(tops) - 1, len(lefts) - 1), np.int64)
+        for row, (top, bottom) in enumerate(pairwise(tops.tolist())):
+            moved = [(x1, y1 - top, x2, y2 - top) for x1, y1, x2, y2 in inside]
+            strip = paint(bottom - top, size[0], moved, mode)  # a mask of the whole would be as large as the image
+            covered[row] = np.add.reduceat(strip.sum(axis=0, dtype=np.int64), lefts[:-1])
+        return covered, np.outer(np.diff(tops), np.diff(lefts)).astype(np.int64)
 
     def area(self, size: Size) -> Box:
         """What all patches together look at: the image, and what the last row and column have beyond its edge."""
         rows, columns = self.shape(size)
-        return 0.0, 0.0, float(columns * self.side), float(rows * self.side)
+        return 0.0, 0.0, columns * self.size / self.window.grid, rows * self.size / self.window.grid
 
     def patch_area(self, index: int, size: Size) -> PixelBox:
         """The pixels of an image of that size that patch number `index` looks at."""
         row, column = divmod(index, self.shape(size)[1])
-        x, y = column * self.side, row * self.side
-        return x, y, min(size[0], x + self.side), min(size[1], y + self.side)
+        right, bottom = (min(self.edge(cell + 1), end) for cell, end in zip((column, row), size, strict=True))
+        return self.edge(column), self.edge(row), right, bottom
 
     def hides(self, boxes: Sequence[Box], mode: MaskMode, size: Size) -> bool:
         """Nothing of an image is left out."""

@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.spatial.distance import cdist
 
 import checkpoints
+import pages
 from conftest import picture
 from project import Project
 from pytest_editeval import CLIPMixin, CLIPPipe, DINOv3Mixin, DINOv3Pipe
@@ -31,8 +32,8 @@ MADE: dict[str, tuple[type[Backbone], Any, dict[str, Any]]] = {
     "dinov3": (DINOv3Mixin, checkpoints.make_dinov3, {**TINY, "image_size": 64, "patch_size": 8}),
     "convnext": (DINOv3Mixin, checkpoints.make_dinov3_convnext, {"image_size": 64}),
 }
-TILES = {  # two of each: in the image's own pixels or, for those of one input size, resized; and the side of a patch
-    "clip": [({"size": 32, "overlap": 8}, 8), ({"size": 48, "overlap": 36}, 12)],
+TILES = {  # in the image's own pixels or, for those of one input size, resized; and the side of a patch
+    "clip": [({"size": 32, "overlap": 8}, 8), ({"size": 48, "overlap": 36}, 12), ({"size": 50, "overlap": 8}, 12.5)],
     "siglip": [({"size": 96}, 16), ({"size": 120, "overlap": 20}, 20)],
     "dinov2": [({"size": 56, "overlap": 14}, 14), ({"size": 84, "overlap": 42}, 14)],
     "dinov3": [({"size": 64, "overlap": 24}, 8), ({"size": 32, "overlap": 0}, 8)],
@@ -55,27 +56,27 @@ def backbone(folder: Path, name: str, **settings: Any) -> Backbone:
     return MADE[name][0](model_path=str(folder / name), device="cpu", **settings)
 
 
-def by_hand(whole: Backbone, image: Image.Image, size: int, overlap: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+def by_hand(whole: Backbone, image: Image.Image, size: int, overlap: int, side: float) -> tuple[np.ndarray, np.ndarray]:
     """Windows of the image through a backbone that does not tile, patch by patch, and the mean of their CLS."""
-    pixels, across = np.asarray(image), size // side
+    pixels, across, shared = np.asarray(image), int(size / side), math.ceil(overlap / side)
     columns, rows = math.ceil(image.width / side), math.ceil(image.height / side)
     steps = []
     for cells in (columns, rows):
         starts = [0]
         while starts[-1] + across < cells:
-            starts.append(min(starts[-1] + across - overlap // side, cells - across))
+            starts.append(min(starts[-1] + across - shared, cells - across))
         steps.append(starts)
     found: dict[tuple[int, int], list[tuple[float, np.ndarray]]] = {}
     cls = []
     for top in steps[1]:
         for left in steps[0]:
-            ys = np.minimum(np.arange(top * side, top * side + size), image.height - 1)
-            xs = np.minimum(np.arange(left * side, left * side + size), image.width - 1)
+            ys = np.minimum(np.arange(int(top * side), int(top * side) + size), image.height - 1)
+            xs = np.minimum(np.arange(int(left * side), int(left * side) + size), image.width - 1)
             features = whole.encode([Image.fromarray(pixels[np.ix_(ys, xs)])])[0]
             cls.append(features.cls)
             for index, feature in enumerate(features.patches):
                 row, column = divmod(index, across)
-                near = [min(place + 1, across - place, overlap // side + 1) for place in (row, column)]
+                near = [min(place + 1, across - place, shared + 1) for place in (row, column)]
                 found.setdefault((top + row, left + column), []).append((float(math.prod(near)), feature))
     merged = [
         np.average([one for _, one in found[row, column]], axis=0, weights=[weight for weight, _ in found[row, column]])
@@ -86,7 +87,9 @@ def by_hand(whole: Backbone, image: Image.Image, size: int, overlap: int, side: 
 
 
 @pytest.mark.parametrize(("name", "tile", "side"), CASES)
-def test_features_are_those_of_windows_merged_by_hand(folder: Path, name: str, tile: dict[str, int], side: int) -> None:
+def test_features_are_those_of_windows_merged_by_hand(
+    folder: Path, name: str, tile: dict[str, int], side: float
+) -> None:
     resizable = MADE[name][0] is DINOv3Mixin
     whole = backbone(folder, name, fit="squash", **({"input_size": tile["size"]} if resizable else {}))
     tiled = backbone(folder, name, tile=tile, batch_size=3)
@@ -100,7 +103,7 @@ def test_features_are_those_of_windows_merged_by_hand(folder: Path, name: str, t
 
 
 @pytest.mark.parametrize(("name", "tile", "side"), CASES)
-def test_a_marked_patch_is_found_where_it_was_put(folder: Path, name: str, tile: dict[str, int], side: int) -> None:
+def test_a_marked_patch_is_found_where_it_was_put(folder: Path, name: str, tile: dict[str, int], side: float) -> None:
     tiled = backbone(folder, name, tile=tile)
     width, height = SIZES[0]
     plain = np.asarray(picture(4, width, height)).copy()
@@ -109,7 +112,8 @@ def test_a_marked_patch_is_found_where_it_was_put(folder: Path, name: str, tile:
     for place in (0, columns + 1, (rows // 2) * columns + columns // 2, (rows - 1) * columns - 2):
         row, column = divmod(place, columns)
         marked = plain.copy()
-        marked[row * side : (row + 1) * side, column * side : (column + 1) * side] ^= 255
+        (top, bottom), (left, right) = ((int(one * side), int((one + 1) * side)) for one in (row, column))
+        marked[top:bottom, left:right] ^= 255
         moved = np.linalg.norm(tiled.encode([Image.fromarray(marked)])[0].patches - before, axis=1)
         assert int(moved.argmax()) == place
 
@@ -287,19 +291,11 @@ def test_features_of_other_tiles_are_other_features(folder: Path, tmp_path: Path
 
 
 MISTAKES = [
-    (
-        "clip",
-        {"size": 30},
-        "tile: size 30 is no multiple of 4, the patches in a row of its input; the nearest: 28 or 32",
-    ),
-    ("clip", {"size": 3}, "size 3 is no multiple of 4, the patches in a row of its input; the nearest: 4"),
-    (
-        "clip",
-        {"size": 40, "overlap": 5},
-        "overlap 5 is no multiple of 10, the pixels of a patch, from 0 to below the size 40; the nearest: 0 or 10",
-    ),
-    ("clip", {"size": 40, "overlap": 40}, "overlap 40 is no .*; the nearest: 30"),
-    ("clip", {"size": 40, "overlap": -10}, "overlap -10 is no .*; the nearest: 0"),
+    ("clip", {"size": 3}, "tile: size 3 is less than its 4 patches in a row; the nearest: 4"),
+    ("clip", {"size": 41, "overlap": 31}, "an overlap of windows of 41 px is from 0 to 30, not 31; the nearest: 30"),
+    ("clip", {"size": 40, "overlap": -10}, "is from 0 to 30, not -10; the nearest: 0"),
+    ("dinov3", {"size": 64, "overlap": 12}, "is a multiple of 8 from 0 to 56, not 12; the nearest: 8 or 16"),
+    ("dinov3", {"size": 64, "overlap": 64}, "is a multiple of 8 from 0 to 56, not 64; the nearest: 56"),
     ("dinov3", {"size": 500, "overlap": 0}, "size 500 is no multiple of 8, its patch size; the nearest: 496 or 504"),
     ("dinov3", {"size": 0}, "size 0 is no multiple of 8, its patch size; the nearest: 8"),
     ("dinov3", {"size": 8000}, "an input of 8000 px is too large; allowed: up to 4096"),
@@ -368,9 +364,10 @@ def test_what_was_averaged_is_said_in_a_failure_and_on_the_page(project: Project
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*whole image, 1700 of 1700 patches compared*"])
     result.stdout.fnmatch_lines(["*features averaged over 2 × 2 patches*"])
-    page = (project.path / "page.html").read_text("utf-8")
-    assert '"averaged":2' in page.replace('"averaged": 2', '"averaged":2')
-    assert "features averaged over" in page
+    page = pages.Page((project.path / "page.html").read_text("utf-8"))
+    shown = page.data["cases"][0]["checks"][0]["patches"]
+    assert (shown["rows"], shown["columns"], shown["averaged"], shown["counts"]) == (34, 50, 2, [1700, 1700])
+    assert shown["area"] == [0, 0, 1, 34 * 12 / 400]
 
 
 @pytest.mark.parametrize(
@@ -396,9 +393,9 @@ def test_mistakes_in_a_configuration_have_their_place(project: Project, folder: 
 
 
 def test_a_tile_that_no_patches_divide_is_the_checks_error(project: Project, folder: Path) -> None:
-    tile = ", tile: {size: 50, overlap: 8}"
+    tile = ", tile: {size: 500, overlap: 60}"
     project.write("tiled.yaml", CONFIG.format(name="tiled", folder=folder, clip=tile, dino=tile))
-    project.one("emd: 1")
+    project.one("dinov3_structure_similarity: 1")
     output = project.run("--editeval-config", "tiled.yaml").stdout.str()
-    assert "tile: size 50 is no multiple of 4, the patches in a row of its input; the nearest: 48 or 52" in output
+    assert "tile: size 500 is no multiple of 8, its patch size; the nearest: 496 or 504" in " ".join(output.split())
     assert "Traceback" not in output

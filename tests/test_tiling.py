@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +18,7 @@ from pytest_editeval.results import Reason, SoftFailure
 from pytest_editeval.tiling import Averaged, TiledGeometry, averaged, axis_windows, block_means, block_sums
 
 TILES = TiledGeometry(Geometry(64, 16), 64, 16)
-RESIZED = TiledGeometry(Geometry(56, 14), 36, 9)  # 4 patches in a row, of 9 pixels of the image
+RESIZED = TiledGeometry(Geometry(56, 14), 33, 9)  # 4 patches in a row, of 8.25 pixels of the image; 2 are shared
 
 
 @st.composite
@@ -72,11 +73,12 @@ tilings = st.sampled_from(
 @given(sizes, tilings)
 def test_the_windows_of_an_image_cover_its_grid_once(size: tuple[int, int], tiles: TiledGeometry) -> None:
     rows, columns = tiles.shape(size)
-    assert (rows, columns) == (math.ceil(size[1] / tiles.side), math.ceil(size[0] / tiles.side))
+    side = Fraction(tiles.size, tiles.window.grid)
+    assert (rows, columns) == (math.ceil(size[1] / side), math.ceil(size[0] / side))
     total = np.zeros((rows, columns))
     for window in tiles.windows(size):
         x1, y1, x2, y2 = window.box
-        assert (x1, y1) == (window.column * tiles.side, window.row * tiles.side)
+        assert (x1, y1) == (math.floor(window.column * side), math.floor(window.row * side))
         assert (x2 - x1, y2 - y1) == (tiles.size, tiles.size)
         assert x1 < size[0]
         assert y1 < size[1]
@@ -111,16 +113,19 @@ def test_the_region_is_that_of_a_mask_of_the_whole_image(
     mask = paint(size[1], size[0], [clip_box(box, size) for box in boxes], mode)
     covered, pixels = grid.coverage(boxes, mode, size)
     rows, columns = grid.shape(size)
-    side = tiles.side * factor
+    side = Fraction(tiles.size, tiles.window.grid) * factor
     assert covered.shape == pixels.shape == (rows, columns)
     for row in range(rows):
         for column in range(columns):
-            patch = mask[row * side : (row + 1) * side, column * side : (column + 1) * side]
+            (top, bottom), (left, right) = (
+                (math.floor(place * side), math.floor((place + 1) * side)) for place in (row, column)
+            )
+            patch = mask[top:bottom, left:right]
             assert (covered[row, column], pixels[row, column]) == (patch.sum(), patch.size)
             x1, y1, x2, y2 = grid.patch_area(row * columns + column, size)
-            assert (x1, y1) == (column * side, row * side)
+            assert (x1, y1) == (left, top)
             assert (x2 - x1) * (y2 - y1) == patch.size
-    assert grid.area(size) == pytest.approx((0, 0, columns * side, rows * side))
+    assert grid.area(size) == pytest.approx((0, 0, float(columns * side), float(rows * side)))
     assert not grid.hides(boxes, mode, size)
 
 

@@ -25,22 +25,27 @@ SETTINGS = ("size", "overlap")
 def tiled_geometry(model_path: str, tile: Mapping[str, int], own: Geometry, *, resizes: bool) -> TiledGeometry:
     """The way of an image through windows of `tile`; `own` is that of an image that is not tiled.
 
-    A network that `resizes` sees a window in the image's own pixels, another one resized to its input.
-    `CheckpointError` for a size or an overlap that is no whole number of patches, with the nearest that are.
+    A network that `resizes` sees a window in the image's own pixels, so that both numbers are whole patches; of another
+    one each window is resized to its input. `CheckpointError` for what cannot be, with the nearest that can.
     """
     size, overlap = _numbers(model_path, tile)
-    cells = own.patch_size if resizes else own.grid
-    if size < cells or size % cells:
-        what = "its patch size" if resizes else "the patches in a row of its input"
-        near = _nearest(size, cells, cells, LARGEST_INPUT // cells * cells if resizes else max(size, 0) + cells)
-        raise CheckpointError(f"{model_path}: tile: size {size} is no multiple of {cells}, {what}; the nearest: {near}")
+    step = own.patch_size if resizes else 1
+    if size % step or size < (step if resizes else own.grid):
+        least, most = (step, LARGEST_INPUT // step * step) if resizes else (own.grid, size)
+        why = (
+            f"is no multiple of {step}, its patch size" if resizes else f"is less than its {own.grid} patches in a row"
+        )
+        raise CheckpointError(
+            f"{model_path}: tile: size {size} {why}; the nearest: {_nearest(size, step, least, most)}"
+        )
     window = checked_geometry(model_path, size if resizes else own.input_size, own.patch_size, None)
     tiles = TiledGeometry(window, size, overlap)
-    if overlap < 0 or overlap >= size or overlap % tiles.side:
-        near = _nearest(overlap, tiles.side, 0, size - tiles.side)
+    most = tiles.edge(window.grid - 1)
+    if not 0 <= overlap <= most or overlap % step:
+        what = f"a multiple of {step} from 0 to {most}" if resizes else f"from 0 to {most}"
+        near = _nearest(overlap, step, 0, most)
         raise CheckpointError(
-            f"{model_path}: tile: overlap {overlap} is no multiple of {tiles.side}, the pixels of a patch, from 0 to "
-            f"below the size {size}; the nearest: {near}"
+            f"{model_path}: tile: an overlap of windows of {size} px is {what}, not {overlap}; the nearest: {near}"
         )
     return tiles
 
@@ -98,5 +103,5 @@ def _numbers(model_path: str, tile: Mapping[str, int]) -> tuple[int, int]:
 def _nearest(value: int, step: int, least: int, most: int) -> str:
     """The multiples of `step` on both sides of a value, within the bounds."""
     below = value // step * step
-    near = {min(max(one, least), most): None for one in (below, below + step)}
+    near = {min(max(one, least), max(least, most)): None for one in (below, below + step)}
     return " or ".join(map(str, near))
