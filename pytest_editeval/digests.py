@@ -35,13 +35,16 @@ def digest_of(parts: Mapping[str, object]) -> str:
 @cache
 def versions() -> dict[str, str]:
     """The installed versions of the libraries that the numbers come from; nothing is imported."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # another distribution may bring the module
-            found[name] = "unknown"
-    return found
+    return {name: version_of(name) for name in LIBRARIES}
+
+
+@cache
+def version_of(name: str) -> str:
+    """The installed version of a library."""
+    try:
+        return version(name)
+    except PackageNotFoundError:  # another distribution may bring the module
+        return "unknown"
 
 
 @cache
