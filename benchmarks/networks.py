@@ -113,6 +113,11 @@ def tiny(folder: Path) -> Profile:
     return profile
 
 
+def wide(folder: Path) -> Path:
+    """A random DINOv3 of one layer that is as wide as ViT-S."""
+    return checkpoints.make_dinov3(folder, width=384, heads=6, layers=1)
+
+
 def load(profile: Profile, device: str) -> Networks:
     """The networks in float32 on the device, ready to encode."""
     # As the package does: products in float32 proper, so that all timings are of the same arithmetic.

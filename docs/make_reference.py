@@ -23,13 +23,14 @@ HEADINGS = {
     "PatchCheckFields": "A check of a patch metric",
     "ObjectCheckFields": "A check of an object metric",
     "Pair": "A pair",
+    "ScaleFields": "A scale of bands",
     "RepeatFields": "Several edits",
     "GateFields": "A gate",
 }
 """Parts of the schema with a section of their own, in the order of the page."""
 
-SHAPES = {4: "`[x1, y1, x2, y2]`", 3: "`[red, green, blue]`, each 0 to 255"}
-"""Lists of a fixed length: boxes and colours."""
+SHAPES = {4: "`[x1, y1, x2, y2]`", 3: "`[red, green, blue]`, each 0 to 255", 2: "`[low, high]`"}
+"""Lists of a fixed length: boxes, colours, scales."""
 
 
 def case_file() -> str:

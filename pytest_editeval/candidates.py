@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_editeval.checks import EditCase
@@ -117,6 +117,15 @@ class EditFinder:
 
     def edits(self, case: EditCase, candidate: Candidate | None) -> tuple[Edit, ...]:
         """The edits of a case, one per seed: the file's own without a candidate. Raises a `CaseError`."""
+        edits = self._files(case, candidate)
+        if case.bands is None or not isinstance(case.source, Derived):
+            return edits
+        bands = case.bands.of_edits(case.source.base)
+        return tuple(
+            one if one.location is None else replace(one, location=Derived(one.location, bands)) for one in edits
+        )
+
+    def _files(self, case: EditCase, candidate: Candidate | None) -> tuple[Edit, ...]:
         if candidate is None:
             if case.repeat is None or case.edited is None:
                 return tuple(Edit(seed, case.edited) for seed in seeds_of(case))

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pytest_editeval.case_schema import Pair, check_model, models
+from pytest_editeval.case_schema import Pair, ScaleFields, check_model, models
 from pytest_editeval.checks import RepeatSpec
 from pytest_editeval.errors import MAX_QUOTED, CaseError
 from pytest_editeval.registry import MetricSpec
@@ -121,6 +121,8 @@ class CaseFormat:
                 return "key", check_model(self.specs[metric]).model_fields
             case ("metrics", _, "threshold"):
                 return "profile", ()
+            case ("scale",):
+                return "key", ScaleFields.model_fields
         return "key", Pair.model_fields
 
 
@@ -138,6 +140,7 @@ def _repeat(model: Any) -> RepeatSpec:
 
 
 _FORMS: dict[str, Callable[[Any], Any]] = {
+    "bands": tuple,
     "coords": tuple,
     "pairs": lambda pairs: tuple((pair.source, pair.edited) for pair in pairs),
     "repeat": _repeat,

@@ -11,6 +11,7 @@ from pytest_editeval.case_format import CaseFormat, Defaults, Fields, fields, to
 from pytest_editeval.case_schema import is_case_id
 from pytest_editeval.checks import BrokenCase, BrokenCheck, CheckSpec, EditCase
 from pytest_editeval.confinement import Confinement
+from pytest_editeval.derived import Bands, Derived
 from pytest_editeval.errors import CaseError, Position, known_names, quoted
 from pytest_editeval.locations import Stored, locate
 from pytest_editeval.validation import describe
@@ -67,6 +68,7 @@ class _CaseReader:
             hint = known_names(self.file.format.specs)
             self.mistake(self.part.position(("metrics",), key=True), f"no metrics{self.context}", hint)
         images = {key: location for key in ("source", "edited") if (location := self.image(key)) is not None}
+        bands = self.bands()
         if self.errors or not defaults.hold:
             return BrokenCase(name, in_order((*self.errors, *(one for check in checks for one in errors_of(check)))))
         return EditCase(
@@ -74,7 +76,7 @@ class _CaseReader:
             instruction=self.fields["instruction"],
             task=self.fields.get("task"),
             tags=self.fields.get("tags") or (),
-            source=images["source"],
+            source=images["source"] if bands is None else Derived(images["source"], bands),
             edited=images.get("edited"),
             source_text=self.fields["source"],
             edited_text=self.fields.get("edited"),
@@ -88,7 +90,20 @@ class _CaseReader:
             checks=tuple(checks),
             position=position,
             path=self.file.path,
+            bands=bands,
         )
+
+    def bands(self) -> Bands | None:
+        """Which bands of TIFF files are looked at, and how they are scaled."""
+        numbers, scale = self.fields.get("bands"), self.fields.get("scale")
+        if numbers is not None and scale is not None:
+            return Bands(numbers, scale.range, scale.percentile)
+        if numbers is not None:
+            message = f"'bands'{self.context} needs a 'scale': what becomes black, and what white"
+            self.mistake(self.merged_place("bands"), message, "scale: {percentile: [2, 98]}, or {range: [0, 3000]}")
+        elif scale is not None:
+            self.mistake(self.merged_place("scale"), f"'scale'{self.context} needs 'bands'", "bands: [4, 3, 2]")
+        return None
 
     def mistake(self, position: Position, message: str, hint: str | None = None) -> None:
         self.errors.append(CaseError(position, message, hint))

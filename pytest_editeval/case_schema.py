@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, create_model, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, create_model, model_validator
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from pytest_editeval.checks import Expect
@@ -30,6 +30,7 @@ from pytest_editeval.validation import (
     PatchThreshold,
     Settings,
     Words,
+    describe,
     mistake,
     number_or_mapping,
 )
@@ -94,7 +95,28 @@ PatternField = Annotated[Line, AfterValidator(_placeholders)]
 ImageField = Annotated[Line, AfterValidator(_file_of_url)]
 
 
+def _bands(value: object) -> object:
+    if not isinstance(value, list | tuple) or len(value) not in (1, 3):
+        found = f"{len(value)} of them" if isinstance(value, list | tuple) else describe(value)
+        raise mistake(f"must be three bands [red, green, blue] or one, counted from 1; found {found}")
+    return value
+
+
+def _ends(value: object) -> object:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise mistake("must be two numbers [low, high]")
+    return value
+
+
+def _rising(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] >= ends[1]:
+        raise mistake(f"must be [low, high] with low below high, found [{ends[0]:g}, {ends[1]:g}]")
+    return ends
+
+
 Count = Annotated[int, Field(strict=True, ge=1, le=1000)]
+Ends = Annotated[tuple[Number, Number], BeforeValidator(_ends), AfterValidator(_rising)]
+BandsField = Annotated[list[Count], BeforeValidator(_bands), Field(min_length=1, max_length=3)]
 Seed = Annotated[int, Field(strict=True, ge=0)]
 ThresholdField = Annotated[
     Annotated[Number, Tag("<number>")]
@@ -167,6 +189,23 @@ class RepeatFields(Settings):
         return self
 
 
+class ScaleFields(Settings):
+    """Which values of a band become black and white, the others linearly between."""
+
+    percentile: Ends | None = Field(
+        None, description="[low, high] in percent: of the pixels of each band of the source, for its edits too."
+    )
+    range: Ends | None = Field(None, description="[low, high] in the file's own values, for every band.")
+
+    @model_validator(mode="after")
+    def _one(self) -> ScaleFields:
+        if (self.percentile is None) == (self.range is None):
+            raise mistake("must have either 'percentile' or 'range'")
+        if self.percentile is not None and not 0 <= self.percentile[0] < self.percentile[1] <= 100:
+            raise mistake("must have percentiles from 0 to 100")
+        return self
+
+
 class CaseFields(Settings):
     """What is written for every case of the file, and merged under each."""
 
@@ -180,6 +219,15 @@ class CaseFields(Settings):
     edited: ImageField | None = Field(
         None,
         description="The edited image: a path relative to this file, or a URL (s3://, gs://, hf://, https://).",
+    )
+    bands: BandsField | None = Field(
+        None,
+        description="Bands of multi-band TIFF files that are red, green and blue, or one that is grey, counted from 1; "
+        "needs `scale`.",
+    )
+    scale: ScaleFields | None = Field(
+        None,
+        description="Which values of the `bands` become black and white: {percentile: [2, 98]}, {range: [0, 3000]}.",
     )
     coords: BoxesField | None = Field(
         None, description="Boxes of the edit, [x1, y1, x2, y2] in pixels of the image as a viewer shows it."

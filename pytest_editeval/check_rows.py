@@ -50,7 +50,7 @@ def unscored(
         edited_digest=None,
         scope=resolved.scope,
         coords=resolved.coords,
-        parameters=resolved.parameters,
+        parameters=resolved.parameters | (case.bands.parameters if case.bands else {}),
         expect="fail" if variant.control == DESTROYED else check.expect,
         threshold=resolved.threshold,
         higher_is_better=spec.higher_is_better,

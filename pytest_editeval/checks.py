@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pytest_editeval.derived import Bands
 from pytest_editeval.errors import CaseError, ConfigError, Position
 from pytest_editeval.gate_rules import Gate
 from pytest_editeval.locations import Location
@@ -60,7 +61,8 @@ class EditCase:
 
     `edited` is `None` where candidates or a model make the edits. It and `edited_pattern`, which says where they lie in
     a candidate's directory, may hold ``{seed}`` when there is a `repeat`. `controls`: whether the edits that every
-    threshold must tell from a good one, nothing done and destroyed, are scored too.
+    threshold must tell from a good one, nothing done and destroyed, are scored too. With `bands` the source is derived
+    from its file, and so are the edits, when they are found (`pytest_editeval.candidates`).
     """
 
     id: str
@@ -81,6 +83,7 @@ class EditCase:
     checks: tuple[CheckSpec | BrokenCheck, ...]
     position: Position
     path: Path
+    bands: Bands | None = None
 
 
 @dataclass(frozen=True)

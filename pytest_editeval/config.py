@@ -8,6 +8,7 @@ is never changed. Empty text, as an empty default gives it (``${env:NAME:}``), m
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +21,15 @@ from pytest_editeval.device import ALLOWED, check_device, check_placement
 from pytest_editeval.errors import ConfigError, EditEvalError, Position, known_names, unknown
 from pytest_editeval.gate_rules import Gate, read_gates
 from pytest_editeval.hidden import hide
-from pytest_editeval.profiles import EMBEDDED, MetricSettings, PipeSettings, Profile, SamSettings, embedded_profile
+from pytest_editeval.profiles import (
+    EMBEDDED,
+    MetricSettings,
+    PipeSettings,
+    Profile,
+    SamSettings,
+    TileSettings,
+    embedded_profile,
+)
 from pytest_editeval.references import Resolver
 from pytest_editeval.registry import PIPES, MetricSpec, get_metric, metrics, unknown_metric
 from pytest_editeval.yamlfile import DataPath, no_garbage_collection
@@ -150,6 +159,7 @@ class _Reader:
             compile=pipe.compile,
             device_map=pipe.device_map,
             max_memory=pipe.max_memory,
+            tile=_tile(pipe, merged),
             sam=sam,
         )
 
@@ -159,6 +169,18 @@ class _Reader:
         path = _model_path(value.data.get("model_path"))
         device = _device(sam.device, value.data.get("device"))
         return SamSettings(path, sam.model_type, device, sam.dtype) if path else None
+
+
+def _tile(pipe: PipeBlock, written: Mapping[Any, Value]) -> TileSettings | None:
+    if pipe.tile is None:
+        return None
+    if pipe.fit == "squash":
+        message = "'fit: squash' gives up what 'tile' is for: windows look at the image in its own pixels"
+        raise ConfigError(written["fit"].key, message, "leave out one of the two")
+    if pipe.tile.overlap >= pipe.tile.size:
+        message = f"'tile.overlap' must be less than 'tile.size' ({pipe.tile.size}), found {pipe.tile.overlap}"
+        raise ConfigError(written["tile"].key, message)
+    return TileSettings(pipe.tile.size, pipe.tile.overlap)
 
 
 def _gates(value: Value | None) -> tuple[Gate, ...]:

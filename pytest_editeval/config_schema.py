@@ -51,6 +51,13 @@ class SamBlock(Settings):
     model_cfg: Any = None
 
 
+class TileBlock(Settings):
+    """Windows over large images."""
+
+    size: _Size
+    overlap: Annotated[int, Field(ge=0), BeforeValidator(no_boolean)] = 0
+
+
 class PipeBlock(Settings):
     """`default_config`, with what `init_config` says otherwise."""
 
@@ -65,6 +72,7 @@ class PipeBlock(Settings):
     compile: bool | None = None
     device_map: Annotated[Literal["auto"] | None, BeforeValidator(_empty_is_unset)] = None
     max_memory: _Memory = None
+    tile: TileBlock | None = None
     sam: SamBlock | None = None
 
 
@@ -93,7 +101,7 @@ def checked(model: type[_Model], value: Value, where: str) -> _Model:
     try:
         return model.model_validate(value.plain())
     except ValidationError as error:
-        known = {(): model.model_fields, ("sam",): SamBlock.model_fields}
+        known = {(): model.model_fields, ("sam",): SamBlock.model_fields, ("tile",): TileBlock.model_fields}
         problem = next(problems(error, value.plain(), where, lambda path: ("key", known.get(path, ()))))
     part, found = value.at(problem.path)
     if shown := [inner.shown for inner in part.parts() if inner.shown is not None]:

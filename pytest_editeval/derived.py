@@ -1,13 +1,13 @@
-"""Images that are computed from others when they are opened: disturbed a little, or destroyed.
+"""Images that are computed from others when they are opened: disturbed a little, destroyed, or some bands of a file.
 
-What is done to the pixels is in `pytest_editeval.vision.derive`.
+What is done to the pixels is in `pytest_editeval.vision.derive`, how bands are read in `pytest_editeval.vision.bands`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_editeval.registry import Box, MaskMode
 
@@ -40,7 +40,31 @@ class Destroyed:
         return "destroyed"
 
 
-Recipe = Disturbance | Destroyed
+@dataclass(frozen=True)
+class Bands:
+    """Three bands of a TIFF file as red, green and blue, or one as grey, numbered from 1; any other file is as it is.
+
+    With a `value_range`, (low, high), what is `low` becomes black and `high` white in every band; with `percentiles` it
+    is what so many of 100 pixels of the band are at most, in the file at `reference`, `None` for the file itself.
+    """
+
+    numbers: tuple[int, ...]
+    value_range: tuple[float, float] | None = None
+    percentiles: tuple[float, float] | None = None
+    reference: Location | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What a results file says of it."""
+        scale = {"range": self.value_range, "percentile": self.percentiles}
+        return {"bands": list(self.numbers), "scale": {name: list(ends) for name, ends in scale.items() if ends}}
+
+    def of_edits(self, source: Location) -> Bands:
+        """The same for the edits of a source, whose percentiles hold for them too."""
+        return self if self.percentiles is None else replace(self, reference=source)
+
+
+Recipe = Disturbance | Destroyed | Bands
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,16 @@ def digest_of(parts: Mapping[str, object]) -> str:
 @cache
 def versions() -> dict[str, str]:
     """The installed versions of the libraries that the numbers come from; nothing is imported."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # another distribution may bring the module
-            found[name] = "unknown"
-    return found
+    return {name: version_of(name) for name in LIBRARIES}
+
+
+@cache
+def version_of(name: str) -> str:
+    """The installed version of a library."""
+    try:
+        return version(name)
+    except PackageNotFoundError:  # another distribution may bring the module
+        return "unknown"
 
 
 @cache
@@ -53,7 +56,8 @@ def package_versions() -> dict[str, str]:
 @cache
 def own_code() -> str:
     """Digest of this package's modules between an image and a score, so that no change of them goes unseen."""
-    files = [*sorted((PACKAGE / "vision").glob("*.py")), *(PACKAGE / f"{name}.py" for name in ("needs", "regions"))]
+    files = sorted((PACKAGE / "vision").glob("*.py"))
+    files += [PACKAGE / f"{name}.py" for name in ("needs", "regions", "tiling")]
     return _files_digest(files)
 
 

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_editeval.regions import Geometry, PixelBox, Size
+from pytest_editeval.regions import PatchGrid, PixelBox, Size
 
 PATCHES, OBJECTS = "patches", "objects"
 WHOLE = 65535
 """A share of 1. Sixteen bits a patch tell shares of 0.002 % apart, and keep 10,000 checks small."""
+
+MOST_PATCHES = 4096
+"""Of more patches the shares of neighbours are told together: a row of results stays small, and shares stay above 0."""
 
 MASK_SIDE = 512
 """Longer masks are thinned out: they are looked at, not computed with."""
@@ -38,16 +41,17 @@ class PatchCosts:
 
 
 def patch_data(
-    geometry: Geometry, size: Size, compared: NDArray[np.bool_], shares: NDArray[np.float64] | None
+    grid: PatchGrid, size: Size, compared: NDArray[np.bool_], shares: NDArray[np.float64] | None
 ) -> dict[str, Any]:
     """The patches of a check on a source of that size as JSON types; `patch_costs` reads them.
 
     `compared` is `(n_patches,)` row by row, `shares` has a number in [0, 1] for each that was compared.
     """
+    rows, columns = grid.shape(size)
     data = {
-        "rows": geometry.grid,
-        "columns": geometry.grid,
-        "area": [round(value, 2) for value in geometry.area(size)],
+        "rows": rows,
+        "columns": columns,
+        "area": [round(value, 2) for value in grid.area(size)],
         "compared": "".join("1" if one else "0" for one in compared),
     }
     if shares is not None:

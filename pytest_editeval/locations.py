@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
-from pytest_editeval.derived import Derived
+from pytest_editeval.derived import Bands, Derived
 from pytest_editeval.errors import ImageError, display_path, unknown
 
 Stored = Path | str
@@ -59,7 +59,8 @@ def locate(text: str, directory: Path) -> Stored:
 def display(location: Location) -> str:
     """`location` as a user would write it, without a URL's user, password and values of the query."""
     if isinstance(location, Derived):
-        return f"{location.recipe} {display(location.base)}"
+        name = display(location.base)
+        return name if isinstance(location.recipe, Bands) else f"{location.recipe} {name}"
     if isinstance(location, Path):
         return display_path(location)
     return "::".join(_public(url) for url in _LINK.split(location))
@@ -68,10 +69,14 @@ def display(location: Location) -> str:
 def stamp(location: Location) -> tuple[int, ...] | None:
     """Numbers that change when a local file does; `None` for a URL, and for what is not there.
 
-    A derived image changes with its base.
+    A derived image changes with its base, and with what its scale is taken from.
     """
     if isinstance(location, Derived):
-        return stamp(location.base)
+        places = [location.base]
+        if isinstance(location.recipe, Bands) and location.recipe.reference is not None:
+            places.append(location.recipe.reference)
+        stamps = [stamp(place) for place in places]
+        return None if None in stamps else tuple(number for one in stamps for number in one or ())
     if isinstance(location, str):
         return None
     try:

@@ -6,14 +6,17 @@ the second, `pytest_editeval.vision.scorer`, encodes what is needed and computes
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_editeval.regions import Geometry, Size, select_region, split_pairs
+from pytest_editeval.regions import PatchGrid, Size, select_region, split_pairs
 from pytest_editeval.registry import Box, Color, MaskMode, MetricSpec
 from pytest_editeval.results import SoftFailure
+from pytest_editeval.tiling import averaged
 
 
 @dataclass(frozen=True)
@@ -64,17 +67,21 @@ class ScoreRequest:
     patch_mask_threshold: float
     bg_color: Color
     backbone: str
-    geometry: Geometry
+    geometry: PatchGrid
     segmenter: str | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The needs of a request, the source's first, and for a patch metric its patch mask `(n_patches,)`."""
+    """The needs of a request, the source's first, and for a patch metric its patch mask `(n_patches,)`.
+
+    The mask is of the grid that is left when `averaging` x `averaging` neighbouring patches are averaged.
+    """
 
     source: tuple[Need, ...]
     edited: tuple[Need, ...]
     patch_mask: NDArray[np.bool_] | None = None
+    averaging: int = 1
 
     @property
     def needs(self) -> tuple[Need, ...]:
@@ -90,15 +97,11 @@ def plan(request: ScoreRequest) -> Plan | SoftFailure:
     """
     source, edited = request.source, request.edited
     if request.metric.inputs == "patches":
-        selected = select_region(
-            request.geometry, source.size, request.coords, request.mask_mode, request.patch_mask_threshold
-        )
-        if isinstance(selected, SoftFailure):
-            return selected
+        region = _region(request)
+        if isinstance(region, SoftFailure):
+            return region
         resized_to = None if edited.size == source.size else source.size
-        return Plan(
-            (ImageNeed(request.backbone, source),), (ImageNeed(request.backbone, edited, resized_to),), selected
-        )
+        return Plan((ImageNeed(request.backbone, source),), (ImageNeed(request.backbone, edited, resized_to),), *region)
     pairs = split_pairs(request.coords, source.size, edited.size)
     if isinstance(pairs, SoftFailure):
         return pairs
@@ -109,3 +112,17 @@ def plan(request: ScoreRequest) -> Plan | SoftFailure:
         tuple(ObjectNeed(*of_object, source, box, request.bg_color) for box, _ in pairs),
         tuple(ObjectNeed(*of_object, edited, box, request.bg_color) for _, box in pairs),
     )
+
+
+def _region(request: ScoreRequest) -> tuple[NDArray[np.bool_], int] | SoftFailure:
+    """The patches of the region, and over how many along a side features have to be averaged for the metric."""
+    metric, size = request.metric, request.source.size
+    for factor in count(1):
+        grid = averaged(request.geometry, factor)
+        patches = math.prod(grid.shape(size))
+        if metric.all_source_patches and metric.most_patches is not None and patches > metric.most_patches:
+            continue
+        selected = select_region(grid, size, request.coords, request.mask_mode, request.patch_mask_threshold)
+        if isinstance(selected, SoftFailure) or metric.most_patches is None or selected.sum() <= metric.most_patches:
+            break
+    return selected if isinstance(selected, SoftFailure) else (selected, factor)

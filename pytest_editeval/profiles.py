@@ -33,6 +33,14 @@ class SamSettings:
 
 
 @dataclass(frozen=True)
+class TileSettings:
+    """Windows in which an image is looked at: their side, and what neighbours share, in pixels of the image."""
+
+    size: int
+    overlap: int = 0
+
+
+@dataclass(frozen=True)
 class PipeSettings:
     """What a pipe is built from. Equal settings share one loaded model.
 
@@ -51,6 +59,7 @@ class PipeSettings:
     compile: bool | None = None
     device_map: Literal["auto"] | None = None
     max_memory: tuple[tuple[str, str], ...] | None = None
+    tile: TileSettings | None = None
     sam: SamSettings | None = None
 
 

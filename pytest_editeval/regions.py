@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,37 @@ from pytest_editeval.results import Reason, SoftFailure
 PixelBox = tuple[int, int, int, int]
 Size = tuple[int, int]
 Mask = NDArray[np.uint8]
+Counts = NDArray[np.int64]
+
+
+class PatchGrid(Protocol):
+    """The patches that a backbone has of an image of some size, and what of the image each of them looks at.
+
+    Patches are numbered row by row. `Geometry` is the grid of a whole image at the backbone's input,
+    `pytest_editeval.tiling` has that of an image in windows, and that of patches which were averaged.
+    """
+
+    @property
+    def patch(self) -> str:
+        """What a patch is, in words."""
+
+    def shape(self, size: Size) -> tuple[int, int]:
+        """Rows and columns."""
+
+    def coverage(self, boxes: Sequence[Box], mode: MaskMode, size: Size) -> tuple[Counts, Counts]:
+        """Of each patch how many of its pixels the region has, and how many there are; both `(rows, columns)`."""
+
+    def area(self, size: Size) -> Box:
+        """What all patches together look at, in pixels of the image."""
+
+    def patch_area(self, index: int, size: Size) -> PixelBox:
+        """The pixels of the image that patch number `index` looks at, rounded outwards."""
+
+    def hides(self, boxes: Sequence[Box], mode: MaskMode, size: Size) -> bool:
+        """Whether a region without a pixel in any patch has some in the image."""
+
+    def cures(self, boxes: Sequence[Box], size: Size) -> tuple[str, ...]:
+        """What gives a box that is smaller than a patch a patch of its own."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +70,15 @@ class Geometry:
     def grid(self) -> int:
         """Patches along one side of the input; patches are numbered row by row."""
         return self.input_size // self.patch_size
+
+    @property
+    def patch(self) -> str:
+        """What a patch is, in words."""
+        return f"{self.patch_size} px patch at {self.input_size} px input"
+
+    def shape(self, size: Size) -> tuple[int, int]:
+        """Rows and columns of the patches, whatever the image's size."""
+        return self.grid, self.grid
 
     def squashed(self) -> Geometry:
         """The same input without a crop: the whole image, its proportions given up."""
@@ -71,6 +111,12 @@ class Geometry:
         shifted = [(x1 - left, y1 - top, x2 - left, y2 - top) for x1, y1, x2, y2 in self.map_boxes(boxes, size)]
         return paint(self.input_size, self.input_size, shifted, mode)
 
+    def coverage(self, boxes: Sequence[Box], mode: MaskMode, size: Size) -> tuple[Counts, Counts]:
+        """Of each patch how many of its pixels the region has, and how many there are."""
+        side = self.patch_size
+        mask = self.mask(boxes, mode, size).reshape(self.grid, side, self.grid, side)
+        return mask.sum(axis=(1, 3), dtype=np.int64), np.full((self.grid, self.grid), side**2, np.int64)
+
     def area(self, size: Size) -> Box:
         """What all patches together look at, in pixels of an image of that size."""
         left, top = self.offset(size)
@@ -91,6 +137,22 @@ class Geometry:
             min(size[0], math.ceil((x + self.patch_size) * size[0] / width)),
             min(size[1], math.ceil((y + self.patch_size) * size[1] / height)),
         )
+
+    def hides(self, boxes: Sequence[Box], mode: MaskMode, size: Size) -> bool:
+        """Whether the centre crop removes the region, none of which is left in a patch."""
+        if self.resized(size) == (self.input_size, self.input_size):
+            return False
+        if mode == "inner":
+            return any(x2 > x1 and y2 > y1 for x1, y1, x2, y2 in self.map_boxes(boxes, size))
+        return bool(paint(size[1], size[0], (clip_box(box, size) for box in boxes), mode).any())
+
+    def cures(self, boxes: Sequence[Box], size: Size) -> tuple[str, ...]:
+        """A larger input, and no crop where it cuts a box."""
+        left, top = self.offset(size)
+        right, bottom = left + self.input_size, top + self.input_size
+        mapped = self.map_boxes(boxes, size)
+        cut = any(x1 < left or y1 < top or x2 > right or y2 > bottom for x1, y1, x2, y2 in mapped)
+        return ("raise input_size", *(("set `fit: squash` (the centre crop cuts it)",) if cut else ()))
 
 
 class RoundedGeometry(Geometry):
@@ -156,58 +218,44 @@ def select_patches(mask: Mask, patch_size: int, threshold: float) -> NDArray[np.
 
 
 def select_region(
-    geometry: Geometry, size: Size, boxes: Sequence[Box], mode: MaskMode | None, threshold: float
+    grid: PatchGrid, size: Size, boxes: Sequence[Box], mode: MaskMode | None, threshold: float
 ) -> NDArray[np.bool_] | SoftFailure:
     """Boolean `(n_patches,)` of the patches in the region, row by row, or why there are none.
 
     `size` is the size of the image the boxes belong to; `mode` `None` selects every patch.
     """
     if mode is None:
-        return np.ones(geometry.grid**2, np.bool_)
+        return np.ones(math.prod(grid.shape(size)), np.bool_)
     scope = "edit_area" if mode == "inner" else "unedit_area"
     if not boxes:
         return SoftFailure(Reason.NO_BOXES, f"{scope} needs boxes, and there are none; give coords")
     for box in boxes:
         if misses(box, size):
             return SoftFailure(Reason.BOX_OUTSIDE_IMAGE, _outside(box, size))
-    mask = geometry.mask(boxes, mode, size)
-    selected = select_patches(mask, geometry.patch_size, threshold).reshape(-1)
+    covered, pixels = grid.coverage(boxes, mode, size)
+    selected: NDArray[np.bool_] = (covered / pixels > threshold).reshape(-1)
     if selected.any():
         return selected
-    if not mask.any() and _lies_outside_crop(geometry, size, boxes, mode):
+    if not covered.any() and grid.hides(boxes, mode, size):
         detail = (
             f"{scope} lies in the part of the {size[0]}×{size[1]} image that the centre crop removes; "
             "move the box, or set `fit: squash` on the pipe to score the whole image"
         )
         return SoftFailure(Reason.REGION_OUTSIDE_CROP, detail)
-    return SoftFailure(Reason.NO_PATCH_SELECTED, _no_patch(geometry, size, boxes, mode, threshold))
+    return SoftFailure(Reason.NO_PATCH_SELECTED, _no_patch(grid, size, boxes, mode, threshold))
 
 
-def _lies_outside_crop(geometry: Geometry, size: Size, boxes: Sequence[Box], mode: MaskMode) -> bool:
-    if geometry.resized(size) == (geometry.input_size, geometry.input_size):
-        return False
-    if mode == "inner":
-        return any(x2 > x1 and y2 > y1 for x1, y1, x2, y2 in geometry.map_boxes(boxes, size))
-    return bool(paint(size[1], size[0], (clip_box(box, size) for box in boxes), mode).any())
-
-
-def _no_patch(geometry: Geometry, size: Size, boxes: Sequence[Box], mode: MaskMode, threshold: float) -> str:
+def _no_patch(grid: PatchGrid, size: Size, boxes: Sequence[Box], mode: MaskMode, threshold: float) -> str:
     image = f"a {size[0]}×{size[1]} image"
-    patch = f"{geometry.patch_size} px patch at {geometry.input_size} px input"
     if mode == "outer":
         return (
-            f"no patch lies in unedit_area (the boxes leave at most {threshold:.0%} of every {patch} of {image} "
+            f"no patch lies in unedit_area (the boxes leave at most {threshold:.0%} of every {grid.patch} of {image} "
             "uncovered); draw smaller boxes, or lower patch_mask_threshold"
         )
-    left, top = geometry.offset(size)
-    right, bottom = left + geometry.input_size, top + geometry.input_size
-    mapped = geometry.map_boxes(boxes, size)
-    cut = any(x1 < left or y1 < top or x2 > right or y2 > bottom for x1, y1, x2, y2 in mapped)
-    squash = ", set `fit: squash` (the centre crop cuts it)" if cut else ""
     boxed = ", ".join(f"{x2 - x1:g}×{y2 - y1:g} px" for x1, y1, x2, y2 in boxes)
     return (
-        f"no patch lies in edit_area (box {boxed} on {image} covers at most {threshold:.0%} of every {patch}); "
-        f"draw a larger box, raise input_size{squash}, or lower patch_mask_threshold"
+        f"no patch lies in edit_area (box {boxed} on {image} covers at most {threshold:.0%} of every {grid.patch}); "
+        f"{', '.join(['draw a larger box', *grid.cures(boxes, size)])}, or lower patch_mask_threshold"
     )
 
 

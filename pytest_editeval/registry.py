@@ -29,6 +29,10 @@ WHITE: Color = (255, 255, 255)
 MASK_MODES: Mapping[Scope, MaskMode] = {"edit_area": "inner", "unedit_area": "outer"}
 ENTRY_POINTS = "pytest_editeval.metrics"
 
+EXACT_PATCHES = 4096
+"""The most patches of an image that go into an earth mover's distance: its cost matrix is then 134 MB, and is solved in
+seconds; both grow with the square."""
+
 
 @dataclass(frozen=True)
 class MetricSpec:
@@ -45,7 +49,8 @@ class MetricSpec:
     `function` is a lazy reference ``"module:name"``. `settings_of` names the metric whose entry in a
     configuration serves when the configuration has none for this one. `version` belongs to the number:
     raise it when the same inputs would give another score. `bounds` are the lowest and the highest score that there can
-    be, as far as that is known.
+    be, as far as that is known. Of an image that would give `function` more than `most_patches` rows, the features of
+    neighbouring patches are averaged until it does not; `None`: it gets them all.
     """
 
     name: str
@@ -60,6 +65,7 @@ class MetricSpec:
     settings_of: str | None = None
     version: int = 1
     bounds: tuple[float, float] = (-math.inf, math.inf)
+    most_patches: int | None = None
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -113,6 +119,7 @@ BUILTIN_METRICS = (
         function="pytest_editeval.vision.metrics:earth_movers_distance",
         summary="earth mover's distance from all source patches to the region's patches of the edited image",
         bounds=(0, math.inf),
+        most_patches=EXACT_PATCHES,
     ),
     MetricSpec(
         name="region_emd",
@@ -125,6 +132,7 @@ BUILTIN_METRICS = (
         function="pytest_editeval.vision.metrics:earth_movers_distance",
         summary="earth mover's distance between the region's patches of both images; 0 where nothing changed",
         bounds=(0, math.inf),
+        most_patches=EXACT_PATCHES,
     ),
     MetricSpec(
         name="dinov3_structure_similarity",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,7 @@ from pytest_editeval.vision.metrics import (
     earth_movers_distance,
     object_similarity,
     self_similarity,
+    structure_costs,
     structure_similarity,
 )
 
@@ -109,6 +111,41 @@ def test_structure_similarity_is_never_zero() -> None:
 
 def test_structure_similarity_of_one_patch_is_one() -> None:
     assert structure_similarity(rows(1, 1), rows(2, 1)).value == pytest.approx(1)
+
+
+@pytest.mark.parametrize("change", [0.0, 1e-7, 1e-3, 0.1, 3.0])
+def test_structure_of_many_patches_is_that_of_the_matrices(change: float) -> None:
+    """Near-identical and quite other features; the row sums, and the value, without a matrix of all pairs."""
+    source = rows(1, 5000, 12) + 2
+    edited = source + change * rows(2, 5000, 12)
+    squared = (self_similarity(source) - self_similarity(edited)) ** 2
+    np.testing.assert_allclose(structure_costs(source, edited), squared.sum(axis=1), rtol=1e-6, atol=1e-15)
+    found = structure_similarity(source, edited)
+    assert found.value == pytest.approx(1 / (1 + 100 * squared.mean()), abs=1e-12)
+    if change:
+        assert found.parts == pytest.approx(squared.sum(axis=1) / squared.sum(), abs=1e-9)
+    else:
+        assert found.value == 1.0
+        assert not found.parts.any()
+
+
+def test_structure_of_turned_features_is_the_same() -> None:
+    """What cancels is as large as it can be, and the value is still right."""
+    source = rows(3, 3000, 8)
+    turn = np.linalg.qr(np.random.default_rng(3).normal(size=(8, 8)))[0]
+    found = structure_similarity(source, source.astype(float) @ turn)
+    assert found.value == pytest.approx(1, abs=1e-9)
+    assert (found.parts >= 0).all()
+
+
+def test_structure_of_very_many_patches_takes_little_memory() -> None:
+    """The matrices of 40,000 patches would take 12.8 GB each."""
+    source, edited = rows(1, 40_000, 16), rows(2, 40_000, 16)
+    tracemalloc.start()
+    structure_similarity(source, edited)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6
 
 
 def test_self_similarity_by_hand() -> None:

@@ -157,6 +157,8 @@ def _where(result: CheckResult) -> list[str]:
     if "patches_compared" in details:
         counted = f"{details['patches_compared']} of {details['patches_total']} patches compared"
         lines.append(f"scope {_scope(result.scope, details['boxes'])}, {counted}")
+    if factor := details.get("averaged"):
+        lines.append(f"features averaged over {factor} × {factor} patches")
     if worst := details.get("worst"):
         x1, y1, x2, y2 = worst["area"]
         lines.append(

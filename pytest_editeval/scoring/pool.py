@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_editeval.vision.pipes import Pipe
     from pytest_editeval.vision.segmenter import SAMSegmenter
 
-LATER = ("domain", "architecture", "quantize", "compile", "device_map", "max_memory")
+LATER = ("domain", "architecture", "quantize", "compile", "device_map", "max_memory", "tile")
 """Settings that a pipe of another package may not know: it gets them where they are set."""
 
 

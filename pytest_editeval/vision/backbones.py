@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -18,7 +18,8 @@ from pytest_editeval.device import check_memory, resolve_device
 from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, MetricError
 from pytest_editeval.faults import first_line
-from pytest_editeval.regions import Geometry, Size
+from pytest_editeval.regions import Geometry, PatchGrid, Size
+from pytest_editeval.tiling import TiledGeometry
 from pytest_editeval.vision.batches import BatchSize, default_size
 from pytest_editeval.vision.checkpoint_config import BackboneInfo, checked_geometry
 from pytest_editeval.vision.checkpoints import DigestRecords, file_digests, provenance
@@ -28,6 +29,7 @@ from pytest_editeval.vision.features import Features
 from pytest_editeval.vision.formats import Format, dino_format, transformers_format
 from pytest_editeval.vision.images import ImageLike, rgb_pixels
 from pytest_editeval.vision.placement import Placement
+from pytest_editeval.vision.windows import encode_tiled, tiled_geometry
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +47,9 @@ class Backbone:
     through the network at once. `settings` make an equal backbone in another process. `families` are the kinds of
     checkpoints that it takes; `records` remember the digests of large files.
 
+    With `tile`, a mapping of `size` and `overlap` in pixels, a whole image is looked at in windows, in its own pixels
+    (`tiled_geometry`); crops of objects are not.
+
     `domain` (DINOv3: ``"web"`` or ``"satellite"``) says which images the weights are for where a file does not; where a
     checkpoint says, it has to be the same. `architecture` is timm's name of the network that a bare file of weights is
     for.
@@ -55,6 +60,7 @@ class Backbone:
     families: ClassVar[Mapping[str, Family]]
 
     records: DigestRecords | None = None
+    tiles: TiledGeometry | None = None
 
     def __init__(
         self,
@@ -71,6 +77,7 @@ class Backbone:
         compile: bool | None = None,
         device_map: str | None = None,
         max_memory: Mapping[int | str, str] | Sequence[tuple[str, str]] | None = None,
+        tile: Mapping[str, int] | None = None,
     ) -> None:
         model_path = model_path or self.default_path
         if model_path is None:
@@ -90,6 +97,7 @@ class Backbone:
         }
         self.settings |= {"fit": fit, "input_size": input_size, "domain": domain, "architecture": architecture}
         self.settings |= {"quantize": quantize, "compile": compile, "device_map": device_map, "max_memory": memory}
+        self.settings |= {"tile": dict(tile) if isinstance(tile, Mapping) else tile}
         self.batch = BatchSize(batch_size or default_size(self.device), self.model_path)
         self.format = self._format(domain, architecture)
         self.info = self.format.info
@@ -102,6 +110,16 @@ class Backbone:
             )
         geometry = self._at_size(input_size) if input_size is not None else self.info.geometry
         self.geometry = geometry.squashed() if fit == "squash" else geometry
+        if tile is not None:
+            if fit == "squash":
+                raise CheckpointError("fit: squash and tile contradict each other; leave out one of the two")
+            resizes = self.kind.resizable and input_size is None
+            self.tiles = tiled_geometry(self.model_path, tile, self.geometry, resizes=resizes)
+
+    @property
+    def image_geometry(self) -> PatchGrid:
+        """The way of a whole image, and the grid of its patches; `geometry` is that of what fills the input."""
+        return self.tiles or self.geometry
 
     @property
     def patch_size(self) -> int:
@@ -121,6 +139,7 @@ class Backbone:
         """Digest of the checkpoint's files and of the settings that change the features; not of the device."""
         files = file_digests(self.model_path, self.records)
         known = {"files": files, "geometry": self.geometry, "dtype": self.dtype}
+        known |= {"tiles": self.tiles} if self.tiles else {}
         return digest_of({**known, **self.format.settings, **self.placement.differences})[:16]
 
     @cached_property
@@ -139,6 +158,7 @@ class Backbone:
             "registers": self.info.num_register_tokens,
             "mean": mean and list(mean),
             "std": std and list(std),
+            **(self.tiles.as_data() if self.tiles else {}),
         }
 
     @cached_property
@@ -153,7 +173,14 @@ class Backbone:
 
     def encode(self, images: Sequence[ImageLike]) -> list[Features]:
         """Features of each image, batched; float32 whatever the model's dtype. `MetricError` for NaN or infinity."""
-        return self.batch.run(images, self._encode_batch)
+        if self.tiles is None:
+            return self.batch.run(images, self._encode_batch)
+        forward = partial(self._encode_batch, geometry=self.tiles.window)
+        return [encode_tiled(rgb_pixels(image), self.tiles, self.batch, forward) for image in images]
+
+    def encode_crops(self, crops: Sequence[ImageLike]) -> list[Features]:
+        """Features of what fills the input by itself, whatever becomes of large images."""
+        return self.encode(crops) if self.tiles is None else self.batch.run(crops, self._encode_batch)
 
     def get_features(
         self, image: ImageLike | Sequence[ImageLike], mask: PatchMask = None
@@ -163,8 +190,10 @@ class Backbone:
         """
         import torch
 
-        selected = self._selected(mask)
-        rows = [torch.from_numpy(features.patches[selected]) for features in self.encode(_as_list(image))]
+        images = [rgb_pixels(one) for one in _as_list(image)]
+        selected = [self._selected(mask, one.size) for one in images]
+        encoded = zip(self.encode(images), selected, strict=True)
+        rows = [torch.from_numpy(features.patches[chosen]) for features, chosen in encoded]
         return rows if isinstance(image, list | tuple) else rows[0]
 
     def get_cls_feature(self, image: ImageLike | Sequence[ImageLike]) -> torch.Tensor:
@@ -174,23 +203,26 @@ class Backbone:
         rows = torch.from_numpy(np.stack([features.cls for features in self.encode(_as_list(image))]))
         return rows if isinstance(image, list | tuple) else rows[0]
 
-    def _selected(self, mask: PatchMask) -> NDArray[np.bool_]:
-        """The patch mask as booleans `(n_patches,)`; `None` selects every patch, another length is a `ValueError`."""
-        patches = self.geometry.grid**2
+    def _selected(self, mask: PatchMask, size: Size) -> NDArray[np.bool_]:
+        """The patch mask of an image of that size as booleans `(n_patches,)`; `None` selects every patch.
+
+        Another length is a `ValueError`.
+        """
+        rows, columns = self.image_geometry.shape(size)
         if mask is None:
-            return np.ones(patches, np.bool_)
+            return np.ones(rows * columns, np.bool_)
         selected = np.asarray(mask).reshape(-1).astype(np.bool_)
-        if len(selected) != patches:
-            raise ValueError(
-                f"a mask of {len(selected)} patches does not fit {self.geometry.grid}×{self.geometry.grid}"
-            )
+        if len(selected) != rows * columns:
+            raise ValueError(f"a mask of {len(selected)} patches does not fit {rows}×{columns}")
         return selected
 
-    def _encode_batch(self, images: Sequence[ImageLike]) -> list[Features]:
+    def _encode_batch(self, images: Sequence[ImageLike], geometry: Geometry | None = None) -> list[Features]:
+        """Features of images that take the way of `geometry`, by default the backbone's own."""
         from pytest_editeval.vision.networks import hidden_states
         from pytest_editeval.vision.placing import compiler_failed
 
-        network, pixels = self.model, self._pixels(images)
+        geometry = geometry or self.geometry
+        network, pixels = self.model, self._pixels(images, geometry)
         try:
             hidden, pooled = hidden_states(network, pixels, self.placement)
         except (TypeError, ValueError) as error:  # version 5 refuses most of these when it reads the configuration
@@ -201,11 +233,11 @@ class Backbone:
             raise CheckpointError(f"{self.model_path}: compile does not work here: {first_line(error)}") from error
         registers = self.info.num_register_tokens
         skipped = self.kind.leading + registers
-        if hidden.shape[1] != skipped + self.geometry.grid**2:
+        if hidden.shape[1] != skipped + geometry.grid**2:
             first = f"CLS, {registers} registers" if self.kind.leading else f"{registers} registers"
             raise CheckpointError(
                 f"{self.model_path}: the model returns {hidden.shape[1]} tokens where {first} and "
-                f"{self.geometry.grid}×{self.geometry.grid} patches were expected"
+                f"{geometry.grid}×{geometry.grid} patches were expected"
             )
         whole = pooled if self.kind.pooled else hidden[:, 0]
         if whole is None:
@@ -214,7 +246,7 @@ class Backbone:
             raise MetricError(f"{self.model_path} ({self.dtype} on {self.device}) returned NaN or infinite features")
         return [Features(rows[skipped:].copy(), cls.copy()) for rows, cls in zip(hidden, whole, strict=True)]
 
-    def _pixels(self, images: Sequence[ImageLike]) -> torch.Tensor:
+    def _pixels(self, images: Sequence[ImageLike], geometry: Geometry | None = None) -> torch.Tensor:
         """Normalised pixels `(n, 3, input_size, input_size)`; images of one size go through the processor together."""
         import torch
 
@@ -224,11 +256,12 @@ class Backbone:
         opened = [rgb_pixels(image) for image in images]
         for index, image in enumerate(opened):
             by_size.setdefault(image.size, []).append(index)
-        side = self.geometry.input_size
+        geometry = geometry or self.geometry
+        side = geometry.input_size
         pixels = torch.empty(len(opened), 3, side, side, dtype=torch.float32)
         for indices in by_size.values():
             same = [opened[index] for index in indices]
-            pixels[indices] = normalised(same, self.processor, self.geometry, self.model_path)
+            pixels[indices] = normalised(same, self.processor, geometry, self.model_path)
         return pixels
 
     def _format(self, domain: Domain | None, architecture: str | None) -> Format:

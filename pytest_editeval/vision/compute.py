@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from itertools import count
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_editeval.evidence import OBJECTS, PATCHES, object_data, patch_data
+from pytest_editeval.evidence import MOST_PATCHES, OBJECTS, PATCHES, object_data, patch_data
 from pytest_editeval.needs import Need, Plan, ScoreRequest
-from pytest_editeval.regions import clip_box
+from pytest_editeval.regions import PatchGrid, Size, clip_box
 from pytest_editeval.registry import MetricSpec
 from pytest_editeval.results import Score, SoftFailure
+from pytest_editeval.tiling import averaged, block_means, block_sums
 from pytest_editeval.vision.features import Encoded, Features
 from pytest_editeval.vision.lanes import Executor
 from pytest_editeval.vision.measuring import Limited, at_once, measure
@@ -34,7 +37,8 @@ def compute(request: ScoreRequest, planned: Plan, encoded: Mapping[Need, Encoded
         rows = [np.stack([entry.cls for entry in side]) for side in sides]
     else:
         selected = planned.patch_mask
-        source, edited = sides[0][0].patches, sides[1][0].patches
+        shape = request.geometry.shape(request.source.size)
+        source, edited = (block_means(side[0].patches, shape, planned.averaging) for side in sides)
         rows = [source if metric.all_source_patches else source[selected], edited[selected]]
     measurement = measure(metric, rows[0], rows[1], limited)
     if planned.patch_mask is None:
@@ -43,7 +47,7 @@ def compute(request: ScoreRequest, planned: Plan, encoded: Mapping[Need, Encoded
             OBJECTS: _objects(request, *sides),
         }
     else:
-        details = _patch_details(request, planned.patch_mask, measurement.parts)
+        details = _patch_details(request, planned.patch_mask, planned.averaging, measurement.parts)
     return Score(metric.name, measurement.value, None, details)
 
 
@@ -88,17 +92,38 @@ def failed(metric: MetricSpec, failure: SoftFailure) -> Score:
     return Score(metric.name, metric.soft_failure_value, failure)
 
 
-def _patch_details(request: ScoreRequest, selected: NDArray[np.bool_], shares: NDArray[np.float64]) -> dict[str, Any]:
+def _patch_details(
+    request: ScoreRequest, selected: NDArray[np.bool_], averaging: int, shares: NDArray[np.float64]
+) -> dict[str, Any]:
     details: dict[str, Any] = {
         "boxes": len(request.coords) if request.mask_mode else 0,
         "patches_compared": int(selected.sum()),
         "patches_total": len(selected),
     }
+    if averaging > 1:
+        details["averaged"] = averaging
+    size = request.source.size
     # A metric of another package need not say them.
-    details[PATCHES] = patch_data(request.geometry, request.source.size, selected, shares if shares.size else None)
+    told = shares if shares.size else np.zeros(int(selected.sum()))
+    grid, compared, costs = _told_together(averaged(request.geometry, averaging), size, selected, told)
+    details[PATCHES] = patch_data(grid, size, compared, costs[compared] if shares.size else None)
     if shares.any():
-        details["worst"] = _worst_spot(request, selected, shares)
+        details["worst"] = _worst_spot(grid, size, costs)
     return details
+
+
+def _told_together(
+    grid: PatchGrid, size: Size, selected: NDArray[np.bool_], shares: NDArray[np.float64]
+) -> tuple[PatchGrid, NDArray[np.bool_], NDArray[np.float64]]:
+    """A grid of at most `MOST_PATCHES`; which of it were compared, in part at least, and their shares, 0 for others."""
+    costs = np.zeros(len(selected))
+    costs[selected] = shares
+    shape = grid.shape(size)
+    factor = next(one for one in count(1) if math.prod(averaged(grid, one).shape(size)) <= MOST_PATCHES)
+    if factor == 1:
+        return grid, selected, costs
+    compared = block_sums(selected.reshape(shape).astype(np.int64), factor) > 0
+    return averaged(grid, factor), compared.reshape(-1), block_sums(costs.reshape(shape), factor).reshape(-1)
 
 
 def _objects(request: ScoreRequest, source: Sequence[Features], edited: Sequence[Features]) -> list[dict[str, Any]]:
@@ -116,21 +141,20 @@ def _objects(request: ScoreRequest, source: Sequence[Features], edited: Sequence
     ]
 
 
-def _worst_spot(request: ScoreRequest, selected: NDArray[np.bool_], shares: NDArray[np.float64]) -> dict[str, Any]:
+def _worst_spot(grid: PatchGrid, size: Size, costs: NDArray[np.float64]) -> dict[str, Any]:
     """The spot that cost most: the worst patch, and those connected to it that cost at least half as much."""
     from scipy import ndimage
 
-    grid = request.geometry.grid
-    cost = np.zeros(len(selected))
-    cost[selected] = shares
-    worst = int(cost.argmax())
-    spots, _ = ndimage.label((cost >= cost[worst] / 2).reshape(grid, grid))
-    spot = np.flatnonzero(spots.reshape(-1) == spots[divmod(worst, grid)])
-    rows, columns = np.divmod(spot, grid)
-    areas = np.array([request.geometry.patch_area(int(index), request.source.size) for index in spot])
+    shape = grid.shape(size)
+    worst = int(costs.argmax())
+    spots, _ = ndimage.label((costs >= costs[worst] / 2).reshape(shape))
+    spot = np.flatnonzero(spots.reshape(-1) == spots[divmod(worst, shape[1])])
+    rows, columns = np.divmod(spot, shape[1])
+    corners = ((rows.min(), columns.min()), (rows.max(), columns.max()))
+    first, last = (grid.patch_area(int(row * shape[1] + column), size) for row, column in corners)
     return {
         "rows": [int(rows.min()), int(rows.max())],
         "columns": [int(columns.min()), int(columns.max())],
-        "share": float(cost[spot].sum()),
-        "area": [int(value) for value in (*areas[:, :2].min(axis=0), *areas[:, 2:].max(axis=0))],
+        "share": float(costs[spot].sum()),
+        "area": [*first[:2], *last[2:]],
     }

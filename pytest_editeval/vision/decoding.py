@@ -25,7 +25,7 @@ knows beside these are not for photographs; one of them, EPS, is a program that 
 STRIP_PIXELS = 4_000_000
 """Conversions that need room for several copies are done in strips of so many pixels."""
 
-_TURNS = {
+TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -101,9 +101,13 @@ def _explained(read: Callable[[], Image.Image], name: str) -> Image.Image:
         pixels = f"{int(found[1]):,} pixels are" if found else "it has"
         raise ImageError(f"{name}: {pixels} more than the {max_pixels():,} that {OPTION} allows") from None
     except Exception as error:  # Pillow's decoders raise nearly everything on damaged files
-        text = str(error).strip()
-        reason = text.splitlines()[0] if text else type(error).__name__
-        raise ImageError(f"cannot read image {name}: {reason}") from None
+        raise ImageError(f"cannot read image {name}: {one_line(error)}") from None
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's message, or what kind of error it is."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _rgb(image: Image.Image, name: str) -> Image.Image:
@@ -130,7 +134,7 @@ def _rgb(image: Image.Image, name: str) -> Image.Image:
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     try:
-        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Warning:
         raise
     except Exception:  # EXIF that cannot be read turns nothing, in viewers too; the picture is whole

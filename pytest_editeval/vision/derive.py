@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from pytest_editeval.derived import Destroyed, Disturbance, Recipe
+from pytest_editeval.derived import Bands, Destroyed, Disturbance, Recipe
 from pytest_editeval.errors import ImageError
 from pytest_editeval.needs import ImageRef
 from pytest_editeval.regions import clip_box, paint
@@ -31,6 +31,8 @@ def derive(ref: ImageRef, pixels: Image.Image, recipe: Recipe) -> Image.Image:
     """
     if isinstance(recipe, Destroyed):
         return destroy(ref, pixels, recipe)
+    if isinstance(recipe, Bands):
+        raise TypeError("bands are read from a file's bytes")
     return _DISTURB[recipe](pixels)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -16,12 +17,13 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
-from pytest_editeval.derived import Derived
-from pytest_editeval.digests import digest_of, own_code
+from pytest_editeval.derived import Bands, Derived, Recipe
+from pytest_editeval.digests import digest_of, own_code, version_of
 from pytest_editeval.errors import ImageError
 from pytest_editeval.locations import Location, display, locate, read_bytes, stamp
 from pytest_editeval.needs import ImageRef
 from pytest_editeval.pixel_limit import check_pixels, max_bytes
+from pytest_editeval.vision.bands import Limits, decode_bands, is_tiff, percentile_limits
 from pytest_editeval.vision.decoding import decode, to_rgb
 from pytest_editeval.vision.derive import derive
 
@@ -74,6 +76,7 @@ class ImageFiles:
         self._known: dict[tuple[object, ...], tuple[str, ImageRef]] = {}
         self._open: WeakValueDictionary[tuple[object, ...], LoadedImage] = WeakValueDictionary()
         self._recent: list[LoadedImage] = []  # the checks of a case come one after the other and share both images
+        self._limits: dict[tuple[object, ...], Limits] = {}
         self._lock = Lock()
 
     def load(self, image: ImageLike) -> LoadedImage:
@@ -97,7 +100,7 @@ class ImageFiles:
 
     def _read(self, location: Location, key: tuple[object, ...]) -> LoadedImage:
         digest, pixels = self._origin(location)
-        made_by = {"recipe": repr(location.recipe)} if isinstance(location, Derived) else {}
+        made_by = _made_by(location.recipe) if isinstance(location, Derived) else {}
         record = digest_of({"file": digest, **made_by, "pillow": PIL.__version__, "code": own_code()})
         ref = self._records.load_image(record) if self._records else None
         if ref is None:
@@ -124,11 +127,35 @@ class ImageFiles:
 
     def _origin(self, location: Location) -> tuple[str, Callable[[], Image.Image]]:
         """The digest of what the pixels come from, a file's bytes or a derived image's base, and what makes them."""
+        if isinstance(location, Derived) and isinstance(location.recipe, Bands):
+            return self._of_bands(location, location.recipe)
         if isinstance(location, Derived):
             base = self.load(location.base)
             return base.ref.digest, partial(_derived, base, location)
         data = read_bytes(location, max_bytes())
         return hashlib.sha256(data).hexdigest(), partial(decode, data, display(location))
+
+    def _of_bands(self, location: Derived, bands: Bands) -> tuple[str, Callable[[], Image.Image]]:
+        """As `_origin`. The digest is of both files where the scale is another one's."""
+        data, digest = self._bytes(location.base)
+        scale = data, digest, location.base
+        if bands.percentiles is not None and bands.reference is not None and is_tiff(data):
+            scale = (*self._bytes(bands.reference), bands.reference)
+
+        def limits() -> Limits:
+            key = scale[1], bands.numbers, bands.percentiles
+            if key not in self._limits:
+                self._limits[key] = percentile_limits(scale[0], display(scale[2]), bands)
+            return self._limits[key]
+
+        together = digest if scale[1] == digest else f"{digest} scaled by {scale[1]}"
+        return together, partial(decode_bands, data, display(location), bands, limits)
+
+    def _bytes(self, location: Location) -> tuple[bytes, str]:
+        if isinstance(location, Derived):
+            raise ImageError(f"{display(location)}: bands are of a file, not of what is made of one")
+        data = read_bytes(location, max_bytes())
+        return data, hashlib.sha256(data).hexdigest()
 
 
 _files = ImageFiles()
@@ -159,6 +186,13 @@ def file_of(image: LoadedImage) -> bytes:
     data = io.BytesIO()
     image.pixels.save(data, "PPM")
     return data.getvalue()
+
+
+def _made_by(recipe: Recipe) -> dict[str, str]:
+    """What an image is known by, beside the files that it is made of."""
+    if not isinstance(recipe, Bands):
+        return {"recipe": repr(recipe)}
+    return {"recipe": repr(replace(recipe, reference=None)), "tifffile": version_of("tifffile")}
 
 
 def _derived(base: LoadedImage, location: Derived) -> Image.Image:

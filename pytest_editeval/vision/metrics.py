@@ -6,6 +6,7 @@ All arithmetic is in float64. Inputs are never written to.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ Floats = NDArray[np.float64]
 
 EMD_ITERATIONS = 1_000_000
 STRUCTURE_SCALE = 100.0
+
+MATRIX_ROWS = 2048
+"""Of more patches the matrices of cosines, which grow with the square, are never held."""
+CHUNK_ROWS = 4096
 
 
 def earth_movers_distance(source: Rows, edited: Rows) -> Measurement:
@@ -52,16 +57,52 @@ def earth_movers_distance(source: Rows, edited: Rows) -> Measurement:
 
 def self_similarity(features: Rows) -> Floats:
     """Cosine of every row with every row: `(n, dim)` -> `(n, n)` in [-1, 1]."""
-    rows = features.astype(np.float64)
-    unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    unit = _unit(features)
     similarity: Floats = unit @ unit.T
     return similarity
 
 
 def structure_similarity(source: Rows, edited: Rows) -> Measurement:
     """`1 / (1 + 100 * MSE)` between the self-similarity matrices of two equally long sets of patches, in (0, 1]."""
-    difference = (self_similarity(source) - self_similarity(edited)) ** 2
-    return Measurement(float(1 / (1 + STRUCTURE_SCALE * difference.mean())), _shares(difference.sum(axis=1)))
+    if len(source) > MATRIX_ROWS:
+        costs = structure_costs(source, edited)
+    else:
+        costs = ((self_similarity(source) - self_similarity(edited)) ** 2).sum(axis=1)
+    return Measurement(float(1 / (1 + STRUCTURE_SCALE * costs.sum() / len(source) ** 2)), _shares(costs))
+
+
+def structure_costs(source: Rows, edited: Rows) -> Floats:
+    """Of each row i the sum over j of the squared difference between cosine ij of `source` and of `edited` `(n, dim)`.
+
+    The same numbers as from the two matrices `(n, n)`, in memory that does not grow with n. With a and b the rows of
+    unit length, d = a - b and s = a + b, a difference of cosines is (d_i·s_j + s_i·d_j) / 2, so that its squares are
+    summed over j by three matrices `(dim, dim)`. Rows are subtracted first: where little has changed nothing large
+    cancels.
+    """
+    dim = source.shape[1]
+    both, mixed, apart = np.zeros((3, dim, dim))
+    for d, s in _differences(source, edited):
+        both += s.T @ s
+        mixed += s.T @ d
+        apart += d.T @ d
+    costs = [
+        np.einsum("ik,ik->i", d @ both + 2 * (s @ mixed.T), d) + np.einsum("ik,ik->i", s @ apart, s)
+        for d, s in _differences(source, edited)
+    ]
+    return np.maximum(np.concatenate(costs) / 4, 0)
+
+
+def _differences(source: Rows, edited: Rows) -> Iterator[tuple[Floats, Floats]]:
+    """Differences and sums of the rows of unit length, some rows at a time."""
+    for start in range(0, len(source), CHUNK_ROWS):
+        a, b = (_unit(rows[start : start + CHUNK_ROWS]) for rows in (source, edited))
+        yield a - b, a + b
+
+
+def _unit(features: Rows) -> Floats:
+    rows = features.astype(np.float64)
+    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return unit
 
 
 def object_similarity(source: Rows, edited: Rows) -> Measurement:

@@ -13,6 +13,7 @@ from pytest_editeval.errors import CheckpointError, UnknownMetricError, known_na
 from pytest_editeval.needs import ImageNeed, ImageRef, ScoreRequest
 from pytest_editeval.regions import MaskProcessor, check_boxes
 from pytest_editeval.registry import (
+    EXACT_PATCHES,
     PATCH_MASK_THRESHOLD,
     WHITE,
     Color,
@@ -131,7 +132,7 @@ class Pipe(MaskProcessor, Backbone):
             patch_mask_threshold=_share(patch_mask_threshold),
             bg_color=_color(bg_color),
             backbone=self.key,
-            geometry=self.geometry,
+            geometry=self.image_geometry,
             segmenter=segmenter,
         )
 
@@ -157,16 +158,24 @@ class Pipe(MaskProcessor, Backbone):
 
         return pad_to_square(cropped_image, self.geometry.input_size, bg_color)
 
-    def _patches(self, ref_image: ImageLike, edited_image: ImageLike) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Patch features of both images, the edited one at the source's size, through the memory."""
+    def _patches(
+        self, ref_image: ImageLike, edited_image: ImageLike, mask: PatchMask
+    ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]] | None:
+        """Patch features of both images, the edited one at the source's size, through the memory, and those selected.
+
+        `None` where none is.
+        """
         source, edited = load_image(ref_image), load_image(edited_image)
+        selected = self._selected(mask, source.ref.size)
+        if not selected.any():
+            return None
         self.scorer.backbones[self.key] = self
         resized_to = None if source.ref.size == edited.ref.size else source.ref.size
         needs = (ImageNeed(self.key, source.ref), ImageNeed(self.key, edited.ref, resized_to))
         encoded = self.scorer.encode(needs, {source.ref: source, edited.ref: edited})
         features = [encoded[need].result() for need in needs]
         left, right = (entry for entry in features if isinstance(entry, Features))
-        return left.patches, right.patches
+        return left.patches, right.patches, selected
 
 
 class CLIPPipe(Pipe, CLIPMixin):
@@ -178,14 +187,20 @@ class CLIPPipe(Pipe, CLIPMixin):
     def calc_emd(self, ref_image: ImageLike, edited_image: ImageLike, bool_mask: PatchMask = None) -> float | None:
         """`emd` with the patches of the edited image selected by a boolean mask `(n_patches,)` (`None`: all).
 
-        `None` when the mask selects none.
+        `None` when the mask selects none; `ValueError` for an image of more patches than are solved exactly, which a
+        call of the pipe averages.
         """
         from pytest_editeval.vision.metrics import earth_movers_distance
 
-        selected = self._selected(bool_mask)
-        if not selected.any():
+        found = self._patches(ref_image, edited_image, bool_mask)
+        if found is None:
             return None
-        source, edited = self._patches(ref_image, edited_image)
+        source, edited, selected = found
+        if len(source) > EXACT_PATCHES:
+            raise ValueError(
+                f"calc_emd takes up to {EXACT_PATCHES} patches, and the image has {len(source)}; call the pipe, which "
+                "averages neighbouring ones"
+            )
         return earth_movers_distance(source, edited[selected]).value
 
 
@@ -204,10 +219,10 @@ class DINOv3Pipe(Pipe, DINOv3Mixin):
         """
         from pytest_editeval.vision.metrics import structure_similarity
 
-        selected = self._selected(bool_mask)
-        if not selected.any():
+        found = self._patches(ref_image, edited_image, bool_mask)
+        if found is None:
             return 0.0
-        source, edited = self._patches(ref_image, edited_image)
+        source, edited, selected = found
         return structure_similarity(source[selected], edited[selected]).value
 
     def _calc_self_sim_matrix(self, features: NDArray[Any] | torch.Tensor) -> torch.Tensor:

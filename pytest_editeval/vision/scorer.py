@@ -121,7 +121,8 @@ class Scorer:
         tasks: list[tuple[int, Callable[[], object], Sequence[Need]]] = []
         groups = 0
         for key, group in whole.items():
-            for batch in self._batches(group, self.backbones[key]):
+            tiled = self.backbones[key].tiles is not None  # an image is batches of windows, and may be large
+            for batch in [[need] for need in group] if tiled else self._batches(group, self.backbones[key]):
                 inputs: dict[Need, Input] = {need: Input(partial(_pixels, need, images[need.image])) for need in batch}
                 tasks.append((order[batch[0]], partial(self._encode, key, inputs), batch))
         for key, by_image in objects.items():
@@ -170,8 +171,10 @@ class Scorer:
 
     def _encode_ready(self, key: str, ready: Mapping[Need, Any], inputs: Mapping[Need, Input]) -> None:
         backbone = self.backbones[key]
+        whole = all(isinstance(need, ImageNeed) for need in ready)  # a batch is of one kind
+        encode = backbone.encode if whole else backbone.encode_crops
         try:
-            features = self._guard.use(key, backbone, backbone.encode, list(ready.values()))
+            features = self._guard.use(key, backbone, encode, list(ready.values()))
         except Exception as error:  # another package's model may raise anything
             if len(ready) == 1 or isinstance(error, CheckpointError):
                 self._fail(ready, error)

@@ -57,8 +57,11 @@ function facts(check) {
   if (check.detail) lines.push(check.reason ? `${check.reason}: ${check.detail}` : check.detail);
   if (check.expect === "fail") lines.push("This edit is wrong on purpose: the check passes when the metric catches it.");
   if (check.patches) {
-    const count = [...check.patches.compared].filter((one) => one === "1").length;
-    lines.push(`${check.scope ?? "whole image"}: ${count} of ${check.patches.compared.length} patches compared`);
+    const counted = [...check.patches.compared].filter((one) => one === "1").length;
+    const [compared, all] = check.patches.counts ?? [counted, check.patches.compared.length];
+    lines.push(`${check.scope ?? "whole image"}: ${compared} of ${all} patches compared`);
+    if (all > check.patches.compared.length) lines.push("Shown are the shares of neighbouring patches together");
+    if (check.patches.averaged) lines.push(`Features averaged over ${check.patches.averaged} × ${check.patches.averaged} patches`);
   }
   if (check.worst) {
     const { rows, columns, share, area } = check.worst;

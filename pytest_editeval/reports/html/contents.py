@@ -10,6 +10,7 @@ from pytest_editeval.escapes import visible
 from pytest_editeval.reports.html.anchors import case_key
 from pytest_editeval.reports.html.explained import (
     background,
+    bands,
     finite,
     finite_boxes,
     is_of_objects,
@@ -84,8 +85,8 @@ def _check(result: CheckResult, marks: Mapping[str, float], pictures: Pictures) 
         "reason": _maybe(result.reason),
         "detail": _maybe(result.detail),
         "covered": _maybe(result.covered_by),
-        "source": pictures.add(result.source, result.source_digest),
-        "edited": pictures.add(result.edited, result.edited_digest),
+        "source": pictures.add(result.source, result.source_digest, bands(result)),
+        "edited": pictures.add(result.edited, result.edited_digest, bands(result), result.source),
         "sourceName": _text(result.source),
         "editedName": _text(result.edited),
         "sourceSize": result.source_size,
@@ -107,7 +108,7 @@ def _check(result: CheckResult, marks: Mapping[str, float], pictures: Pictures) 
         "withinNoise": result.within_noise,
         "controls": dict(marks),
         "quota": result.quota,
-        "repeats": [_repeat(repeat, pictures) for repeat in result.repeats],
+        "repeats": [_repeat(result, repeat, pictures) for repeat in result.repeats],
         "profile": _text(result.profile),
         "device": _text(result.device),
         "remembered": result.remembered,
@@ -115,11 +116,11 @@ def _check(result: CheckResult, marks: Mapping[str, float], pictures: Pictures) 
     }
 
 
-def _repeat(repeat: Repeat, pictures: Pictures) -> dict[str, Any]:
+def _repeat(result: CheckResult, repeat: Repeat, pictures: Pictures) -> dict[str, Any]:
     scored = repeat.outcome is not Outcome.SOFT_FAILURE and finite(repeat.score) is not None
     return {
         "seed": repeat.seed,
-        "edited": pictures.add(repeat.edited, repeat.edited_digest),
+        "edited": pictures.add(repeat.edited, repeat.edited_digest, bands(result), result.source),
         "editedName": _text(repeat.edited),
         "score": finite(repeat.score) if scored else None,
         "shown": number(repeat.score) if scored and repeat.score is not None else _text(repeat.reason or "-"),

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_editeval.derived import Bands
 from pytest_editeval.evidence import OBJECTS, PATCHES, patch_costs
 from pytest_editeval.registry import WHITE
 from pytest_editeval.results import CheckResult
@@ -37,6 +38,8 @@ def patches(result: CheckResult) -> dict[str, Any] | None:
         "area": [x1 / width, y1 / height, x2 / width, y2 / height],
         "compared": result.details[PATCHES]["compared"],
         "shares": result.details[PATCHES].get("shares"),
+        "counts": _numbers([result.details.get(f"patches_{name}") for name in ("compared", "total")], 2),
+        "averaged": finite(result.details.get("averaged")),
     }
 
 
@@ -86,6 +89,18 @@ def pair_scores(result: CheckResult) -> list[float | None]:
 def background(result: CheckResult) -> list[float]:
     """The colour that objects were laid on, red, green and blue from 0 to 255."""
     return _numbers(result.parameters.get("bg_color"), 3) or [float(value) for value in WHITE]
+
+
+def bands(result: CheckResult) -> Bands | None:
+    """The bands of TIFF files that were looked at, and their scale."""
+    numbers, scale = result.parameters.get("bands"), result.parameters.get("scale")
+    if not isinstance(numbers, list) or not isinstance(scale, Mapping) or len(numbers) not in (1, 3):
+        return None
+    if not all(isinstance(number, int) and not isinstance(number, bool) and number > 0 for number in numbers):
+        return None
+    written = {name: _numbers(scale.get(name), 2) for name in ("range", "percentile")}
+    ends = {name: (pair[0], pair[1]) for name, pair in written.items() if pair is not None}
+    return Bands(tuple(numbers), ends.get("range"), ends.get("percentile")) if len(ends) == 1 else None
 
 
 def finite_boxes(boxes: Sequence[Sequence[float]]) -> list[list[float]]:

@@ -15,12 +15,15 @@ from urllib.parse import quote
 from PIL import ExifTags, Image
 
 from pytest_editeval.confinement import Confinement
+from pytest_editeval.derived import Bands, Derived
 from pytest_editeval.errors import EditEvalError, ImageError
 from pytest_editeval.escapes import visible
 from pytest_editeval.locations import is_url, read_bytes
 from pytest_editeval.pixel_limit import max_bytes
 
 Mode = Literal["embed", "link"]
+Wanted = tuple[str, str | None, Bands | None, str | None]
+"""Of an image its name and digest, its bands, and the name of the image that they are scaled by."""
 
 SIDE = 512
 """Pixels along the longer side of a thumbnail, unless there are so many that they would pass `BUDGET`."""
@@ -100,11 +103,17 @@ class Pictures:
         self._roots = roots
         self._confinement = confinement
         self._files = ImageFiles()
-        self._wanted: dict[tuple[str, str | None], int] = {}
+        self._wanted: dict[Wanted, int] = {}
 
-    def add(self, name: str, digest: str | None) -> int | None:
-        """The number of an image that had this digest when it was scored; `None` where there is no image."""
-        return self._wanted.setdefault((name, digest), len(self._wanted)) if name else None
+    def add(
+        self, name: str, digest: str | None, bands: Bands | None = None, scaled_by: str | None = None
+    ) -> int | None:
+        """The number of an image that had this digest when it was scored; `None` where there is no image.
+
+        Of a TIFF file `bands` were looked at, with the percentiles of the file `scaled_by`.
+        """
+        wanted = name, digest, bands, scaled_by if bands is not None else None
+        return self._wanted.setdefault(wanted, len(self._wanted)) if name else None
 
     def prepared(self, budget: int = BUDGET) -> list[Picture]:
         """All images by their number. One that cannot be had has a note in the place of pixels."""
@@ -121,15 +130,15 @@ class Pictures:
                 pictures = list(pool.map(partial(_smaller, side), pictures))
         return pictures
 
-    def _picture(self, side: int | None, wanted: tuple[str, str | None]) -> Picture:
-        name, digest = wanted
+    def _picture(self, side: int | None, wanted: Wanted) -> Picture:
+        name, digest, bands, scaled_by = wanted
         if HIDDEN in name and is_url(name):
             return Picture(name, note="the address of this image has a part that is not written into results")
         try:
             location = name if is_url(name) else self._found(name)
             if self._confinement is not None and (refusal := self._confinement.refusal(location)):
                 return Picture(name, note=refusal)
-            opened = self._files.load(location)
+            opened = self._files.load(location if bands is None else self._of_bands(location, bands, scaled_by))
             pixels = opened.pixels
             note = None
             if digest is not None and opened.ref.digest != digest:
@@ -142,6 +151,14 @@ class Pictures:
             return Picture(name, note=str(error))
         except (OSError, ValueError) as error:  # of an encoder, or of a path that no file system takes
             return Picture(name, note=f"cannot be shown: {error}")
+
+    def _of_bands(self, location: Path | str, bands: Bands, scaled_by: str | None) -> Derived:
+        if scaled_by is None or bands.percentiles is None:
+            return Derived(location, bands)
+        source = scaled_by if is_url(scaled_by) else self._found(scaled_by)
+        if self._confinement is not None and (refusal := self._confinement.refusal(source)):
+            raise ImageError(refusal)
+        return Derived(location, bands.of_edits(source))
 
     def _found(self, name: str) -> Path:
         paths = [root / name for root in self._roots]
