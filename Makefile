@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help cases report lint-cases test lint types security docs fuzz-images reference pictures screenshots check bench bench-large bench-tiles embedded-bench bench-page load-test matrix gate-simulation kill-test store-test fuzz clean
+.PHONY: help cases report lint-cases test lint types security docs fuzz-images reference pictures screenshots check bench bench-large bench-tiles bench-profiles embedded-bench bench-page load-test matrix gate-simulation kill-test store-test fuzz clean
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -80,6 +80,9 @@ embedded-bench: $(STAMP)  ## How good the embedded checkpoints are, beside two f
 
 bench-tiles: $(STAMP)  ## Time and peak memory of a large image in windows (ARGS="--side 10000 --network wide")
 	$(BIN)/python benchmarks/large.py $(ARGS)
+
+bench-profiles: $(STAMP)  ## Time and peak memory of the ready profiles, with random weights of the published sizes
+	$(BIN)/python benchmarks/ready.py $(ARGS)
 
 bench-page: $(STAMP)  ## The page of 2,000 checks: its size, and how it opens and filters (needs Chromium)
 	$(BIN)/python benchmarks/page.py $(ARGS)

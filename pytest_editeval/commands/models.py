@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pytest_editeval.commands import drift
+from pytest_editeval.commands import drift, ready
 from pytest_editeval.commands.reading import add_root_only, confinement_of
 from pytest_editeval.statuses import CHECKS_FAILED
 
@@ -48,6 +48,7 @@ def add(commands: Any) -> None:
     _add_locked(verify, "--lock", "the lock file (default: editeval.lock.json)")
     verify.set_defaults(run=_lock, check=True)
     drift.add(actions)
+    ready.add(actions)
 
 
 def _add_locked(parser: Any, option: str, help_text: str) -> None:
