@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_editeval.candidates import CONTROLS
 from pytest_editeval.escapes import visible
+from pytest_editeval.gating.seeds import over_seeds
 from pytest_editeval.reports.html.anchors import case_key
 from pytest_editeval.reports.html.explained import (
     background,
@@ -21,7 +22,7 @@ from pytest_editeval.reports.html.explained import (
 from pytest_editeval.reports.html.pictures import Pictures
 from pytest_editeval.reports.html.tables import NO_TASK, in_order_of_trouble
 from pytest_editeval.reports.standing import missed_by
-from pytest_editeval.reports.text import brief, comparison, headline, number
+from pytest_editeval.reports.text import brief, comparison, headline, number, seeds_in_words
 from pytest_editeval.results import CheckResult, Outcome, Repeat
 
 TEXT_LENGTH = 20_000
@@ -107,6 +108,7 @@ def _check(result: CheckResult, marks: Mapping[str, float], pictures: Pictures) 
         "withinNoise": result.within_noise,
         "controls": dict(marks),
         "quota": result.quota,
+        "overSeeds": None if (found := over_seeds(result)) is None else seeds_in_words(found),
         "repeats": [_repeat(repeat, pictures) for repeat in result.repeats],
         "profile": _text(result.profile),
         "device": _text(result.device),
