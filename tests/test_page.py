@@ -176,6 +176,25 @@ def test_what_was_measured_with_is_told_with_all_versions() -> None:
     assert facts["profile"] == "tiny"
 
 
+def test_what_the_models_are_is_told_once_for_each() -> None:
+    clip = {"path": "openai/clip", "revision": None, "dtype": "float32", "input_size": 224, "mean": [0.5, 0.25]}
+    sam = {"path": "<b>sam</b>\n", "dtype": "bfloat16"}
+    both = {"backbone": clip, "segmenter": sam}
+    rows = [
+        check(metric="region_emd", models={"backbone": clip}),
+        check(metric="emd", models={"backbone": clip}),
+        check(metric="sam_clip_cls_sim", models=both),
+        check(metric="emd", models={"backbone": {"note": "x" * 10_000}, "segmenter": {}}),
+        check(metric="emd", models={}),
+    ]
+    facts = dict(measured_with(rows))
+    known = "path openai/clip; revision none; dtype float32; input size 224; mean 0.5, 0.25"
+    assert facts["backbone of emd, region_emd, sam_clip_cls_sim"] == known
+    assert facts["segmenter of sam_clip_cls_sim"] == "path <b>sam</b>\\n; dtype bfloat16"
+    assert len(facts["backbone of emd"]) == 600
+    assert [name for name in facts if name.startswith("segmenter")] == ["segmenter of sam_clip_cls_sim"]
+
+
 def test_the_slowest_checks_come_first() -> None:
     rows = [check(case=f"c{index}", duration=float(index)) for index in range(9)]
     assert [row.case for row in slowest(rows)] == ["c8", "c7", "c6", "c5", "c4"]

@@ -620,6 +620,7 @@ def test_seeds_can_be_looked_at(tab: Callable[..., Tab], report: Path) -> None:
     page = tab().open(report, "#case=cases/a/seeds&boxes=0")
     assert page.locator("h3 >> text=Seeds: 2 of 3 pass, 2 have to").count() == 1
     assert page.locator(".scale .tick").count() == 3
+    assert page.is_visible("text=over seeds: mean 4, standard deviation 3.606 of 3 scores")
     page.click("text=seed 2")
     until(page, "[...document.querySelectorAll('.stage img')].every((one) => one.naturalWidth)")
     assert near(at(page, 0.75, 0.8), BLUE)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from pytest_editeval.config_schema import PipeBlock
 from pytest_editeval.device import check_device
@@ -21,8 +21,6 @@ USUAL = ("dtype=bfloat16", "dtype=float16", "quantize=int8", "compile=true")
 What scores are held against has the default of these settings, whatever the profile says, and a choice begins with it.
 """
 
-_ONE_CHECKPOINT = ("model_path", "sam")  # a choice is about the checkpoints that there are
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -33,12 +31,9 @@ class Choice:
 
 
 def allowed_keys() -> list[str]:
-    """The settings of pipes that a choice may name."""
-    return [
-        field.name
-        for field in fields(PipeSettings)
-        if field.name in PipeBlock.model_fields and field.name not in _ONE_CHECKPOINT
-    ]
+    """The settings of pipes that a choice may name: not the checkpoint, and nothing that is a block of its own."""
+    names = {field.name for field in fields(PipeSettings)} - {"model_path"}
+    return [name for name, known in PipeBlock.model_fields.items() if name in names and not _is_block(known.annotation)]
 
 
 def read_choices(texts: Sequence[str]) -> list[Choice]:
@@ -93,6 +88,10 @@ def _read(text: str) -> Choice:
         except EditEvalError as error:
             raise EditEvalError(f"{where}: {error}") from None
     return Choice(",".join("=".join(map(str.strip, part.split("=", 1))) for part in text.split(",")), settings)
+
+
+def _is_block(annotation: Any) -> bool:
+    return any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in (annotation, *get_args(annotation)))
 
 
 def _value(text: str) -> Any:

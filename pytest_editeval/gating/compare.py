@@ -13,6 +13,7 @@ from pytest_editeval.gating.baseline import Baseline, baseline_of, metric_of
 from pytest_editeval.gating.baseline_file import read_baseline
 from pytest_editeval.gating.changes import Change, change, largest_first
 from pytest_editeval.gating.rows import Rows, of_candidate, profile_of, sort_out
+from pytest_editeval.gating.seeds import SeedsPair, over_seeds
 from pytest_editeval.gating.slices import FEWEST_SCORES
 from pytest_editeval.gating.statistics import interval_of_mean
 from pytest_editeval.registry import get_metric
@@ -68,7 +69,8 @@ class VerdictChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two sides differ in. Checks are named by `CheckResult.key`; `better` and `worse` have the largest first.
+    """What two sides differ in. Checks are named by `CheckResult.key`; `better` and `worse` have the largest first, and
+    so have `seeds`, by their means.
 
     Left out of the pairs: `missing`, which only the other side has a score of (errors have none); `changed_inputs`; and
     `not_finite` scores.
@@ -78,6 +80,7 @@ class Comparison:
     better: tuple[Change, ...]
     worse: tuple[Change, ...]
     verdicts: tuple[VerdictChange, ...]
+    seeds: tuple[SeedsPair, ...]
     missing: tuple[tuple[str, ...], tuple[str, ...]]
     changed_inputs: tuple[str, ...]
     not_finite: tuple[str, ...]
@@ -117,6 +120,7 @@ def compare(a: Side, b: Side, tolerance: float = 0.0) -> Comparison:
         better=tuple(largest_first(one for one in changes if one.gain > 0)),
         worse=tuple(largest_first(one for one in changes if one.gain < 0)),
         verdicts=_verdicts(a.results, b.results),
+        seeds=_seeds(a.results, b.results),
         missing=(tuple(sorted(other.keys() - one.keys())), tuple(sorted(one.keys() - other.keys()))),
         changed_inputs=changed_inputs,
         not_finite=tuple(not_finite),
@@ -166,3 +170,15 @@ def _verdicts(a: Mapping[str, CheckResult], b: Mapping[str, CheckResult]) -> tup
         for key in sorted(a.keys() & b.keys())
         if a[key].outcome is not b[key].outcome
     )
+
+
+def _seeds(a: Mapping[str, CheckResult], b: Mapping[str, CheckResult]) -> tuple[SeedsPair, ...]:
+    before, after = ({key: found for key, row in side.items() if (found := over_seeds(row))} for side in (a, b))
+    pairs = {key: SeedsPair(key, before.get(key), after.get(key)) for key in sorted(before.keys() | after.keys())}
+    changes = []
+    for key, pair in pairs.items():
+        first, second = (None if side is None else side.mean for side in (pair.before, pair.after))
+        if first is not None and second is not None:
+            changes.append(change(key, first, second, higher_is_better=True))
+    order = [one.key for one in largest_first(changes)]
+    return tuple(pairs[key] for key in dict.fromkeys([*order, *pairs]))

@@ -31,6 +31,19 @@ def manifest_differences(one: Iterable[CheckResult], other: Iterable[CheckResult
     ]
 
 
+def models_of(results: Iterable[CheckResult]) -> dict[tuple[str, str], list[str]]:
+    """The models that scores are of: by their part in a score, and what is known of them, the metrics that use them."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        for part, model in result.models.items():
+            if isinstance(model, Mapping) and model:
+                told = "; ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in model.items())
+                metrics = found.setdefault((str(part), told), [])
+                if result.metric not in metrics:
+                    metrics.append(result.metric)
+    return found
+
+
 def _by_metric(results: Iterable[CheckResult]) -> dict[str, Facts]:
     found: dict[str, Facts] = {}
     devices: dict[str, set[str]] = {}

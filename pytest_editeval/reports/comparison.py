@@ -11,6 +11,7 @@ from pytest_editeval.gating.compare import CONFIDENCE, Comparison, MetricRow, Si
 from pytest_editeval.gating.rows import Rows
 from pytest_editeval.gating.slices import FEWEST_SCORES
 from pytest_editeval.reports.layout import Screen
+from pytest_editeval.reports.seeds import compared_lines
 from pytest_editeval.reports.text import named, number
 
 SHOWN = 10
@@ -59,6 +60,7 @@ def comparison_lines(a: Side, b: Side, comparison: Comparison, screen: Screen) -
         rows = [HEADINGS, *(_metric_row(row) for row in comparison.metrics)]
         lines += ["", *screen.table(rows, right=range(2, len(HEADINGS)), keep=2)]
     lines += [*_changes("better", comparison.better), *_changes("worse", comparison.worse)]
+    lines += compared_lines(comparison.seeds, screen)
     verdicts = [f"  {one.before} -> {one.after}: {one.key}" for one in comparison.verdicts]
     lines += _section(f"verdicts that changed: {len(verdicts):,}", verdicts)
     for side, missing in zip((a, b), comparison.missing, strict=True):

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 from pytest_editeval.candidates import DESTROYED
+from pytest_editeval.gating.seeds import OverSeeds, repeated
 from pytest_editeval.reports.layout import Screen, abbreviated, shortened, table, width
+from pytest_editeval.reports.seeds import case_node, seeds_lines
 from pytest_editeval.reports.sparkline import sparkline
 from pytest_editeval.reports.text import named, number
 from pytest_editeval.results import CheckResult, Outcome
@@ -35,16 +37,21 @@ def summary_lines(results: Sequence[CheckResult], counts: Mapping[str, int], scr
     """The section "edit scores", without its title. Controls are counted by themselves."""
     controls = [result for result in results if result.control is not None]
     results = [result for result in results if result.control is None]
+    seeds = repeated(results)
     facts = (
         soft_failures(results),
         _covered(results),
         _noise(results),
-        *_spreads(results),
+        *_spreads(seeds),
         _baseline(results),
         _controls(controls),
         work(counts) if counts else None,
     )
-    return [*_table(results, screen), *(line for fact in facts if fact for line in screen.wrapped(fact))]
+    return [
+        *_table(results, screen),
+        *seeds_lines(seeds, screen),
+        *(line for fact in facts if fact for line in screen.wrapped(fact)),
+    ]
 
 
 def total(results: Sequence[CheckResult], profile: str) -> str:
@@ -123,30 +130,24 @@ def _short(metric: str, candidate: str, columns: int) -> str:
     return abbreviated(metric, room) + candidate if room >= LEAST_NAME else shortened(metric + candidate, columns)
 
 
-def _spreads(results: Sequence[CheckResult]) -> list[str]:
+def _spreads(checks: Sequence[tuple[CheckResult, OverSeeds]]) -> list[str]:
     """Of checks of several edits, a line per metric: how far their scores lie apart, and where most."""
-    by_metric: dict[str, list[tuple[float, CheckResult]]] = {}
-    for result in results:
-        scores = _scores(result)
-        if len(scores) > 1:
-            by_metric.setdefault(result.metric, []).append((max(scores.values()) - min(scores.values()), result))
+    by_metric: dict[str, list[tuple[float, CheckResult, OverSeeds]]] = {}
+    for result, found in checks:
+        if len(found.scores) > 1:
+            spread = max(found.scores.values()) - min(found.scores.values())
+            by_metric.setdefault(result.metric, []).append((spread, result, found))
     lines = []
-    for metric, found in sorted(by_metric.items()):
-        middle = number(median(spread for spread, _ in found))
-        _, widest = max(found, key=lambda one: one[0])
-        scores = _scores(widest)
-        low, high = min(scores.values()), max(scores.values())
-        worst = (min if widest.higher_is_better else max)(scores, key=scores.__getitem__)
-        case = widest.node_id.split("::", 1)[1].rpartition("::")[0]
+    for metric, ones in sorted(by_metric.items()):
+        middle = number(median(spread for spread, *_ in ones))
+        _, widest, found = max(ones, key=lambda one: one[0])
+        low, high = min(found.scores.values()), max(found.scores.values())
+        worst = (min if widest.higher_is_better else max)(found.scores, key=found.scores.__getitem__)
         lines.append(
-            f"spread over seeds, {metric}: median {middle} of {len(found)} checks; widest {case}: "
+            f"spread over seeds, {metric}: median {middle} of {len(ones)} checks; widest {case_node(widest)}: "
             f"{number(low)} to {number(high)}, worst seed {worst}"
         )
     return lines
-
-
-def _scores(result: CheckResult) -> dict[int, float]:
-    return {one.seed: one.score for one in result.repeats if one.score is not None and one.reason is None}
 
 
 def _covered(results: Sequence[CheckResult]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_editeval.escapes import visible
+from pytest_editeval.gating.seeds import OverSeeds, over_seeds
 from pytest_editeval.results import CheckResult, Outcome, Repeat
 
 INSTRUCTION_SHOWN = 300  # characters of it
@@ -177,11 +178,22 @@ def _beside(result: CheckResult) -> list[str]:
         passed = sum(repeat.outcome is Outcome.PASSED for repeat in result.repeats)
         each = (f"seed {repeat.seed} {_one(repeat)}" for repeat in result.repeats)
         lines.append(f"edits: {passed} of {len(result.repeats)} pass, {result.quota} have to: {', '.join(each)}")
+    if (found := over_seeds(result)) is not None:
+        lines.append(seeds_in_words(found))
     if result.worsening is not None and (result.margin is None or result.margin < 0):
         lines.append(_versus_baseline(result))
     if result.within_noise and result.noise is not None:
         lines.append(f"within noise: harmless changes of the image move {result.metric} by {number(result.noise)}")
     return lines
+
+
+def seeds_in_words(found: OverSeeds) -> str:
+    """``over seeds: mean 3.2, standard deviation 0.41 of 4 scores, 1 soft failure``; of one score only the mean."""
+    mean = "no score" if found.mean is None else f"mean {number(found.mean)}"
+    deviation = "" if found.deviation is None else f", standard deviation {number(found.deviation)}"
+    count = f" of {len(found.scores)} score{'' if len(found.scores) == 1 else 's'}" if found.scores else ""
+    soft = f", {found.soft} soft failure{'' if found.soft == 1 else 's'}" if found.soft else ""
+    return f"over seeds: {mean}{deviation}{count}{soft}"
 
 
 def _one(repeat: Repeat) -> str:

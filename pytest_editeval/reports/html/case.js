@@ -99,6 +99,7 @@ function seeds(check) {
   if (!check.repeats.length) return null;
   const passed = check.repeats.filter((one) => one.outcome === "passed").length;
   return el("div", { class: "panel" }, el("h3", { text: `Seeds: ${passed} of ${check.repeats.length} pass, ${check.quota} have to` }),
+    check.overSeeds === null ? null : el("p", { class: "dim", text: check.overSeeds }),
     el("div", { class: "checks" }, ...check.repeats.map((one) => el("button", {
       type: "button", "aria-pressed": String(one.edited === shownEdit(check).index), onclick: () => go({ seed: String(one.seed) }),
     }, mark(one.outcome), el("span", { text: `seed ${one.seed}${one.edited === check.edited ? " (decides)" : ""}` }), el("span", { class: "score", text: one.shown })))));

@@ -7,6 +7,7 @@ from typing import Any
 
 from pytest_editeval.candidates import CONTROLS
 from pytest_editeval.escapes import visible
+from pytest_editeval.gating.seeds import over_seeds
 from pytest_editeval.reports.html.anchors import case_key
 from pytest_editeval.reports.html.explained import (
     background,
@@ -22,7 +23,7 @@ from pytest_editeval.reports.html.explained import (
 from pytest_editeval.reports.html.pictures import Pictures
 from pytest_editeval.reports.html.tables import NO_TASK, in_order_of_trouble
 from pytest_editeval.reports.standing import missed_by
-from pytest_editeval.reports.text import brief, comparison, headline, number
+from pytest_editeval.reports.text import brief, comparison, headline, number, seeds_in_words
 from pytest_editeval.results import CheckResult, Outcome, Repeat
 
 TEXT_LENGTH = 20_000
@@ -106,6 +107,7 @@ def _check(result: CheckResult, marks: Mapping[str, float], pictures: Pictures) 
         "tolerance": finite(result.tolerance),
         "noise": finite(result.noise),
         "withinNoise": result.within_noise,
+        "overSeeds": None if (found := over_seeds(result)) is None else seeds_in_words(found),
         "controls": dict(marks),
         "quota": result.quota,
         "repeats": [_repeat(result, repeat, pictures) for repeat in result.repeats],

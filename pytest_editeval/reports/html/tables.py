@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from pytest_editeval.escapes import visible
+from pytest_editeval.escapes import cut, visible
+from pytest_editeval.gating.manifests import models_of
 from pytest_editeval.reports.gates import deciding_slice, gate_bounds, gate_title, gate_value
 from pytest_editeval.reports.html.charts import Distribution, Interval, distribution, interval
 from pytest_editeval.reports.standing import worst_first
@@ -16,6 +17,7 @@ from pytest_editeval.results import CheckResult, GateResult, GateSlice, Outcome
 
 NO_TASK = "no task"
 SLOWEST_SHOWN = 5
+MODEL_LENGTH = 600  # characters of what is known of a model
 _GROUPS = (Outcome.ERROR, Outcome.FAILED, Outcome.SOFT_FAILURE, Outcome.PASSED)
 
 
@@ -161,7 +163,7 @@ def slowest(results: Sequence[CheckResult]) -> list[CheckResult]:
 
 
 def measured_with(results: Sequence[CheckResult]) -> list[tuple[str, str]]:
-    """Profile, device, the versions of what the numbers depend on, and each metric's checkpoints by fingerprint."""
+    """Profile, device, the versions of what the numbers depend on, and each metric's checkpoints and what they are."""
     facts = [
         ("profile", _joined(result.profile for result in results)),
         ("device", _joined(result.device for result in results)),
@@ -177,6 +179,9 @@ def measured_with(results: Sequence[CheckResult]) -> list[tuple[str, str]]:
             fingerprints.setdefault(result.fingerprint, set()).add(result.metric)
     facts += [(name, _joined(found)) for name, found in versions.items()]
     facts += [(f"checkpoints of {_joined(names)}", fingerprint) for fingerprint, names in fingerprints.items()]
+    facts += [
+        (f"{part} of {_joined(names)}", cut(told, MODEL_LENGTH)) for (part, told), names in models_of(results).items()
+    ]
     return [(visible(name), visible(value)) for name, value in facts]
 
 
