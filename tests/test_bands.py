@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import pages
@@ -19,6 +22,7 @@ from pytest_editeval.derived import Bands, Derived
 from pytest_editeval.errors import ImageError
 from pytest_editeval.locations import display
 from pytest_editeval.pixel_limit import limit_pixels
+from pytest_editeval.vision.bands import decode_bands, percentile_limits
 from pytest_editeval.vision.images import ImageFiles, load_image
 
 DTYPES = ["uint8", "uint16", "int16", "float32", "uint32", "float64"]
@@ -43,11 +47,11 @@ def scaled(values: np.ndarray, numbers: tuple[int, ...], limits: list[tuple[floa
     return found
 
 
-def save(path: Path, values: np.ndarray, **settings: Any) -> Path:
-    settings = {"photometric": "minisblack", "planarconfig": "contig", **settings}
-    if settings["planarconfig"] == "separate":
+def save(path: Path, values: np.ndarray, **given_settings: Any) -> Path:
+    options = {"photometric": "minisblack", "planarconfig": "contig", **given_settings}
+    if options["planarconfig"] == "separate":
         values = np.moveaxis(values, 2, 0)
-    tifffile.imwrite(path, values, **settings)
+    tifffile.imwrite(path, values, **options)
     return path
 
 
@@ -72,6 +76,14 @@ def test_bands_of_a_range(tmp_path: Path, dtype: str, planar: str) -> None:
 def test_every_way_to_write_a_file(tmp_path: Path, settings: dict[str, Any]) -> None:
     values = scene(2)
     found = shown(save(tmp_path / "a.tif", values, **settings), Bands((1, 5, 3), value_range=(0, 200)))
+    assert np.array_equal(found, scaled(values, (1, 5, 3), [(0, 200)] * 3))
+
+
+@pytest.mark.parametrize("planar", ["contig", "separate"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (9, 1)])
+def test_pictures_of_one_row_or_column(tmp_path: Path, size: tuple[int, int], planar: str) -> None:
+    values = scene(5, size=size)
+    found = shown(save(tmp_path / "a.tif", values, planarconfig=planar), Bands((1, 5, 3), value_range=(0, 200)))
     assert np.array_equal(found, scaled(values, (1, 5, 3), [(0, 200)] * 3))
 
 
@@ -191,6 +203,33 @@ def test_what_cannot_be_read_is_one_line(tmp_path: Path, make: Any, message: str
     with pytest.raises(ImageError, match=message) as caught:
         shown(tmp_path / "a.tif", Bands((4, 3, 2), value_range=(0, 200)))
     assert "\n" not in str(caught.value)
+
+
+SAMPLE = io.BytesIO()
+tifffile.imwrite(SAMPLE, scene(1, size=(30, 20)), photometric="minisblack", planarconfig="contig", compression="zlib")
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_damage_gives_an_image_or_a_line(data: st.DataObject) -> None:
+    damaged = bytearray(SAMPLE.getvalue())
+    for place in data.draw(st.lists(st.integers(0, len(damaged) - 1), min_size=1, max_size=6)):
+        damaged[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.none() | st.integers(4, len(damaged)))
+    bands = Bands((4, 3, 2), percentiles=(2, 98))
+    content = bytes(damaged[:cut])
+    with suppress(ImageError):
+        decode_bands(content, "a.tif", bands, lambda: percentile_limits(content, "a.tif", bands))
+
+
+def test_a_part_of_a_picture_is_refused(tmp_path: Path) -> None:
+    """Of ten strips the file is made to tell one; tifffile would give black for the others."""
+    path = save(tmp_path / "a.tif", scene(1), rowsperstrip=4)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for tag in ("StripOffsets", "StripByteCounts"):
+            file.pages[0].tags[tag].overwrite(file.pages[0].tags[tag].value[:1])
+    with pytest.raises(ImageError, match=r"a\.tif: the file has 1 of 10 parts of its picture"):
+        shown(path, Bands((1, 2, 3), value_range=(0, 9)))
 
 
 def test_percentiles_of_a_source_that_is_no_tiff(tmp_path: Path) -> None:

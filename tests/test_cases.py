@@ -285,9 +285,7 @@ ID = "must be made of letters, digits, '_', '-' and '.' (first a letter, digit o
 MARKER = "must be a name of letters, digits and '_' (it becomes a pytest marker), found"
 PATCH_KEYS = "known: coords, expect, patch_mask_threshold, scope, threshold, tolerance"
 OBJECT_KEYS = "known: bg_color, coords, expect, pairs, scope, threshold, tolerance"
-CASE_KEYS = (
-    "known: controls, coords, edited, edited_pattern, expect, id, instruction, metrics, repeat, source, tags, task"
-)
+CASE_KEYS = "known: bands, controls, coords, edited, edited_pattern, expect, id, instruction, metrics, repeat, scale, source, tags, task"
 HEAD = "cases:\n  - id: c\n    instruction: i\n    source: a\n    edited: b\n    metrics: {emd: 1}\n"
 S = "sam_clip_cls_sim: {threshold: 1, "
 BAD_CHECKS = {
@@ -359,7 +357,7 @@ BAD_CASES = {
     "id with a line break": (HEAD.replace("id: c", 'id: "a\\n"'), f"2:9: 'id' in case 'a\\n' {ID} 'a\\n'"),
     "empty id": (HEAD.replace("id: c", "id: ''"), f"2:9: 'id' in case '' {ID} ''"),
     "unknown key": (HEAD + "    coord: []", f"7:5: unknown key 'coord' in case 'c'; did you mean 'coords'?\n  {CASE_KEYS}"),
-    "scope of a case": (HEAD + "    scope: null", f"7:5: unknown key 'scope' in case 'c'\n  {CASE_KEYS}"),
+    "scope of a case": (HEAD + "    scope: null", f"7:5: unknown key 'scope' in case 'c'; did you mean 'scale'?\n  {CASE_KEYS}"),
     "key is a number": (HEAD + "    1: 2", "7:5: the key 1 in case 'c' must be text\n  quote it"),
     "no instruction": (HEAD.replace("instruction: i\n    ", ""), "2:5: 'instruction' in case 'c' is missing"),
     "instruction null": (HEAD.replace("instruction: i", "instruction: null"), "3:5: 'instruction' in case 'c' is missing"),
@@ -426,7 +424,7 @@ BAD_FILES = {
     "unknown key": (HEAD + "default: {}", "7:1: unknown key 'default'; did you mean 'defaults'?\n  known: cases, defaults, gates"),
     "key is a number": (HEAD + "1: {}", "7:1: unknown key 1\n  known: cases, defaults, gates"),
     "defaults are a list": (HEAD + "defaults: []", "7:11: defaults must be a mapping, found a list"),
-    "defaults with an id": (HEAD + "defaults: {id: a}", "7:12: unknown key 'id' in defaults\n  known: controls, coords, edited, edited_pattern, expect, instruction"),
+    "defaults with an id": (HEAD + "defaults: {id: a}", "7:12: unknown key 'id' in defaults\n  known: bands, controls, coords, edited, edited_pattern, expect, instruction"),
     "metric in defaults": (HEAD + "defaults: {metrics: {emdd: 1}}", "7:22: unknown metric 'emdd' in defaults; did you mean 'emd'?"),
     "threshold in defaults": (HEAD + "defaults: {metrics: {emd: {threshold: [1]}}}", "7:39: 'metrics.emd.threshold' in defaults must be a number"),
     "empty metric in defaults": (HEAD + "defaults: {metrics: {emd: null}}", "7:27: metric 'emd' in defaults is empty"),

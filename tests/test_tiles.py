@@ -20,10 +20,12 @@ from project import Project
 from pytest_editeval import CLIPMixin, CLIPPipe, DINOv3Mixin, DINOv3Pipe
 from pytest_editeval.errors import CheckpointError
 from pytest_editeval.evidence import patch_costs
+from pytest_editeval.profiles import EMBEDDED_PATH
 from pytest_editeval.scoring.store import Store
 from pytest_editeval.vision.backbones import Backbone
 from pytest_editeval.vision.scorer import Scorer
 
+CASES_FOLDER = Path(__file__).parents[1] / "cases"
 TINY = {"width": 32, "layers": 2}
 MADE: dict[str, tuple[type[Backbone], Any, dict[str, Any]]] = {
     "clip": (CLIPMixin, checkpoints.make_clip, {**TINY, "image_size": 32, "patch_size": 8}),
@@ -127,6 +129,18 @@ def test_windows_are_seen_at_another_input_size_where_it_is_set(folder: Path) ->
     (features,) = tiled.encode([image])
     assert features.patches == pytest.approx(patches, rel=1e-4, abs=1e-4)
     assert features.cls == pytest.approx(cls, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("edit", ["astronaut_blue_suit.jpg", "astronaut_scrambled_suit.jpg"])
+def test_windows_of_a_photograph_agree_with_the_whole_of_it(edit: str) -> None:
+    """A trained network at 512 px: 9 windows of 256 px, which know less of each other than the whole image does."""
+    source = CASES_FOLDER / "images" / "astronaut.png"
+    path, box = str(EMBEDDED_PATH / "dinov3"), (16, 176, 372, 512)
+    whole, tiled = (
+        DINOv3Pipe(model_path=path, device="cpu", **settings)(source, CASES_FOLDER / "edits" / edit, [box], "inner")
+        for settings in ({"input_size": 512}, {"tile": {"size": 256, "overlap": 64}})
+    )
+    assert tiled == pytest.approx(whole, abs=0.05)
 
 
 PIPES = {"clip": (CLIPPipe, {}), "dinov3": (DINOv3Pipe, {"input_size": 64})}

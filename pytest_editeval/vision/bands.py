@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import re
 from collections.abc import Callable
 from typing import Any, cast
@@ -64,8 +66,9 @@ def percentile_limits(data: bytes, name: str, bands: Bands) -> Limits:
 def _eight_bits(values: np.ma.MaskedArray[Any, Any], limits: Limits) -> NDArray[np.uint8]:
     """Values `(rows, columns, bands)` from black to white; what has no value is black, and so is all of a flat band."""
     low, high = (np.array(ends, np.float64) for ends in zip(*limits, strict=True))
-    span = np.where(high > low, high - low, np.inf)
-    parts = np.nan_to_num((np.ma.getdata(values).astype(np.float64) - low) / span, nan=0.0)
+    with np.errstate(all="ignore"):  # of values near the largest that there are
+        span = np.where(high > low, high - low, np.inf)
+        parts = np.nan_to_num((np.ma.getdata(values).astype(np.float64) - low) / span, nan=0.0)
     scaled = np.rint(np.clip(parts, 0, 1) * 255).astype(np.uint8)
     scaled[np.ma.getmaskarray(values)] = 0
     return scaled
@@ -81,15 +84,12 @@ def _read(
         raise ImageError(
             f"{name}: bands of a TIFF file are read by tifffile; pip install 'pytest-editeval[tiff]'"
         ) from None
-    import io
-
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = cast(Any, file.pages[0])
             check_pixels(page.imagewidth, page.imagelength, name)
             _check_page(page, name, numbers)
-            values = page.asarray()
-            axes = page.axes
+            values = _pixel_by_pixel(page, name)
             turn = TURNS.get(page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1)
             nodata = str(page.tags[NODATA].value) if NODATA in page.tags else ""
     except ImageError:
@@ -99,14 +99,22 @@ def _read(
         if COMPRESSION.search(reason):
             reason = f"its compression is read by another package: pip install imagecodecs ({reason})"
         raise ImageError(f"cannot read image {name}: {reason}") from None
-    if axes == "YX":
-        values = values[:, :, None]
-    elif axes == "SYX":
-        values = np.moveaxis(values, 0, 2)
-    elif axes != "YXS":
-        raise ImageError(f"{name}: a TIFF file with the axes {axes} is no picture with bands")
     chosen = values[:, :, [number - 1 for number in numbers]]
     return np.ma.MaskedArray(chosen, _without_value(chosen, nodata)), turn
+
+
+def _pixel_by_pixel(page: Any, name: str) -> NDArray[Any]:
+    """All bands of a page `(rows, columns, bands)`; `ImageError` where the file has not all of them."""
+    parts = math.prod(page.chunked)
+    if len(page.dataoffsets) != parts or len(page.databytecounts) != parts:
+        raise ImageError(f"{name}: the file has {len(page.dataoffsets)} of {parts} parts of its picture")
+    values = page.asarray(squeeze=False)  # (planes, depth, rows, columns, samples): bands are planes or samples
+    if values.ndim != 5 or values.shape[1:4] != (1, page.imagelength, page.imagewidth):
+        raise ImageError(f"{name}: a TIFF page of the shape {values.shape} is no picture with bands")
+    values = np.moveaxis(values[:, 0], 0, -1).reshape(page.imagelength, page.imagewidth, -1)
+    if values.shape[2] != page.samplesperpixel:
+        raise ImageError(f"{name}: the file does not hold the bands that it says")
+    return cast(NDArray[Any], values)
 
 
 def _check_page(page: Any, name: str, numbers: tuple[int, ...]) -> None:
