@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -29,6 +30,9 @@ from pytest_editeval.vision.weights import Held, check_weights, needs_timm
 
 SLACK, SMALL = 4, 1 << 20
 """A network that is this much larger than its files is not built, to name what it lacks."""
+
+# transformers imports torchao where it is installed, and torch then has something to say to the developers of that.
+logging.getLogger("torch.utils._pytree").addFilter(lambda record: "opaque value type" not in record.getMessage())
 
 _loaded: WeakValueDictionary[str, nn.Module] = WeakValueDictionary()
 _loading = RLock()
