@@ -198,11 +198,15 @@ def png(image: Image.Image) -> bytes:
         (lambda path: path.write_bytes(save(path, scene(1)).read_bytes()[:900]), "cannot read image .*a.tif: "),
     ],
 )
-def test_what_cannot_be_read_is_one_line(tmp_path: Path, make: Any, message: str) -> None:
+def test_what_cannot_be_read_is_one_line(
+    tmp_path: Path, make: Any, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
     make(tmp_path / "a.tif")
+    caplog.clear()
     with pytest.raises(ImageError, match=message) as caught:
         shown(tmp_path / "a.tif", Bands((4, 3, 2), value_range=(0, 200)))
     assert "\n" not in str(caught.value)
+    assert not caplog.records
 
 
 SAMPLE = io.BytesIO()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, cast
 
 import numpy as np
@@ -20,6 +23,9 @@ from pytest_editeval.vision.decoding import STRIP_PIXELS, TURNS, decode, one_lin
 HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION, NODATA = 274, 42113
 COMPRESSION = re.compile(r"requires the 'imagecodecs' package")
+
+_reading: set[int] = set()
+"""Threads that read a file; what others have tifffile do is logged as ever."""
 
 Limits = tuple[tuple[float, float], ...]
 """Of each band what becomes black, and what white."""
@@ -85,7 +91,7 @@ def _read(
             f"{name}: bands of a TIFF file are read by tifffile; pip install 'pytest-editeval[tiff]'"
         ) from None
     try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
+        with _unlogged(), tifffile.TiffFile(io.BytesIO(data)) as file:
             page = cast(Any, file.pages[0])
             check_pixels(page.imagewidth, page.imagelength, name)
             _check_page(page, name, numbers)
@@ -101,6 +107,22 @@ def _read(
         raise ImageError(f"cannot read image {name}: {reason}") from None
     chosen = values[:, :, [number - 1 for number in numbers]]
     return np.ma.MaskedArray(chosen, _without_value(chosen, nodata)), turn
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """tifffile logs each thing that is wrong with a damaged file; a check's one line says enough."""
+    thread = get_ident()
+    _reading.add(thread)
+    logging.getLogger("tifffile").addFilter(_is_others)
+    try:
+        yield
+    finally:
+        _reading.discard(thread)
+
+
+def _is_others(record: logging.LogRecord) -> bool:
+    return record.thread not in _reading
 
 
 def _pixel_by_pixel(page: Any, name: str) -> NDArray[Any]:
