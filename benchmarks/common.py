@@ -74,6 +74,16 @@ def random_box(rng: np.random.Generator, side: int) -> Box:
     return x, y, x + width, y + height
 
 
+def write_pair(folder: Path, side: int) -> tuple[int, int, int, int]:
+    """source.png, and edited.png with an object drawn in; the box of it."""
+    box = (side // 4, side // 4, side // 2, side // 2)
+    image = picture(0, side)
+    image.save(folder / "source.png", compress_level=1)
+    draw_object(image, box, np.random.default_rng(0))
+    image.save(folder / "edited.png", compress_level=1)
+    return box
+
+
 def draw_object(image: Image.Image, box: Box, rng: np.random.Generator) -> None:
     """A two-coloured ellipse with a bar across it, filling most of the box."""
     colors: list[Color] = [tuple(int(value) for value in rng.integers(0, 256, 3)) for _ in range(2)]  # type: ignore[misc]

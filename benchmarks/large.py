@@ -7,12 +7,8 @@ random DINOv3 as wide as ViT-S (384), of one layer: the memory of a ViT-S/16, at
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-
 import networks
-from common import draw_object, options, picture, print_table, run_pytest, workplace
+from common import options, print_table, run_pytest, workplace, write_pair
 
 CASE = """\
 cases:
@@ -37,23 +33,14 @@ metric_configs:
 METRICS = ("::emd", "::region_emd", "::dinov3_structure_similarity")
 
 
-def write_pair(folder: Path, side: int) -> None:
-    """A picture, the same with an object drawn in, and the case."""
-    box = (side // 4, side // 4, side // 2, side // 2)
-    image = picture(0, side)
-    image.save(folder / "source.png", compress_level=1)
-    draw_object(image, box, np.random.default_rng(0))
-    image.save(folder / "edited.png", compress_level=1)
-    (folder / "large.edit.yaml").write_text(CASE.format(box=list(box)), "utf-8")
-
-
 def main() -> None:
     """Take the figures and print them."""
     parser = options(__doc__, side=2500, size=512, overlap=64)
     parser.add_argument("--network", choices=("embedded", "wide"), default="embedded", help="DINOv3; CLIP is embedded")
     asked = parser.parse_args()
     with workplace() as folder:
-        write_pair(folder, asked.side)
+        box = write_pair(folder, asked.side)
+        (folder / "large.edit.yaml").write_text(CASE.format(box=list(box)), "utf-8")
         profile = networks.embedded()
         dinov3 = networks.wide(folder / "dinov3") if asked.network == "wide" else profile.dinov3
         config = folder / "large.yaml"

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 
-from common import draw_object, options, picture, print_table, run_pytest, workplace
+from common import options, print_table, run_pytest, workplace, write_pair
 from networks import checkpoints
 from pytest_editeval.commands.ready import ready_profiles
 from pytest_editeval.config import load_profile
@@ -99,23 +98,14 @@ MADE: dict[str, Callable[[Path], None]] = {
 }
 
 
-def write_pair(folder: Path, side: int) -> None:
-    """A picture, the same with an object drawn in, and the case."""
-    box = (side // 4, side // 4, side // 2, side // 2)
-    image = picture(0, side)
-    image.save(folder / "source.png", compress_level=1)
-    draw_object(image, box, np.random.default_rng(0))
-    image.save(folder / "edited.png", compress_level=1)
-    (folder / "one.edit.yaml").write_text(CASE.format(box=list(box)), "utf-8")
-
-
 def main() -> None:
     """Take the figures and print them."""
     asked = options(__doc__, side=1024).parse_args()
     rows = []
     for name, text in ready_profiles().items():
         with workplace() as folder:
-            write_pair(folder, asked.side)
+            box = write_pair(folder, asked.side)
+            (folder / "one.edit.yaml").write_text(CASE.format(box=list(box)), "utf-8")
             config = folder / f"{name}.yaml"
             config.write_text(text, "utf-8")
             torch.manual_seed(0)

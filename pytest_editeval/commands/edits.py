@@ -53,10 +53,17 @@ def add_suite(parser: Any) -> None:
 
 def read_suite(args: argparse.Namespace) -> tuple[Profile, Suite, Confinement | None]:
     """What `add_suite` declares: the profile, the checks, and where they may read."""
+    from pytest_editeval.suites import find_case_files, load_suite
+
+    profile, confinement = read_profile(args)
+    return profile, load_suite(find_case_files(args.paths), profile, confinement), confinement
+
+
+def read_profile(args: argparse.Namespace) -> tuple[Profile, Confinement | None]:
+    """The profile of the command line, as its lock file has it, and where its files may read."""
     from pytest_editeval.config import load_profile
     from pytest_editeval.device import check_device
     from pytest_editeval.scoring.locking import check_lock
-    from pytest_editeval.suites import find_case_files, load_suite
 
     check_device(args.device)
     limit_pixels_of(args)
@@ -64,7 +71,7 @@ def read_suite(args: argparse.Namespace) -> tuple[Profile, Suite, Confinement | 
     profile = load_profile(args.config, confinement)
     if args.lock is not None:
         check_lock(args.lock, profile)
-    return profile, load_suite(find_case_files(args.paths), profile, confinement), confinement
+    return profile, confinement
 
 
 def edited_checks(

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_editeval.commands.reading import add_max_pixels, add_root_only, confinement_of, limit_pixels_of
+from pytest_editeval.commands.edits import read_profile
+from pytest_editeval.commands.reading import add_max_pixels, add_root_only
 from pytest_editeval.results import MetricIdentity
 from pytest_editeval.statuses import CHECKS_FAILED
 
@@ -42,21 +43,13 @@ def add(commands: Any) -> None:
 
 
 def _lint(args: argparse.Namespace) -> int:
-    from pytest_editeval.config import load_profile
-    from pytest_editeval.device import check_device
     from pytest_editeval.errors import EditEvalError
     from pytest_editeval.gating.lint import lint
     from pytest_editeval.gating.noise import mismatches, read_noise
     from pytest_editeval.reports.lint import finding_line, not_told
-    from pytest_editeval.scoring.locking import check_lock
     from pytest_editeval.suites import find_case_files, load_suite
 
-    check_device(args.device)
-    limit_pixels_of(args)
-    confinement = confinement_of(args)
-    profile = load_profile(args.config, confinement)
-    if args.lock is not None:
-        check_lock(args.lock, profile)
+    profile, confinement = read_profile(args)
     floor = read_noise(args.noise) if args.noise is not None else None
     if floor is not None and (wrong := mismatches(floor, profile.name, {})):
         raise EditEvalError("; ".join(wrong))
