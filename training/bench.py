@@ -42,6 +42,8 @@ AT_ONCE = 64
 LIMIT = 16 << 20
 SECONDS = 3.0
 THUMBNAIL = 16
+UNTOLD = {"random": None, "same kind": None}
+"""Negatives for which there is no target."""
 
 Floats = NDArray[np.float64]
 Scored = dict[str, list[tuple[int, float]]]
@@ -84,15 +86,16 @@ def untrained(folder: Path, output: Path) -> Path:
 
 
 def pipes(models: Path, work: Path) -> dict[str, tuple[Pipe, Pipe]]:
-    """CLIP's and DINOv3's, trained, untrained and without a network."""
+    """CLIP's and DINOv3's, trained, untrained and without a network; each has the trained SAM."""
     clip, dinov3 = models / "clip", models / "dinov3"
+    sam = {"model_path": str(models / "sam" / "sam.pth")}
     random = untrained(clip, work / "clip"), untrained(dinov3, work / "dinov3")
     return {
-        "trained": (CLIPPipe(model_path=str(clip)), DINOv3Pipe(model_path=str(dinov3))),
-        "untrained": (CLIPPipe(model_path=str(random[0])), DINOv3Pipe(model_path=str(random[1]))),
+        "trained": (CLIPPipe(model_path=str(clip), sam=sam), DINOv3Pipe(model_path=str(dinov3), sam=sam)),
+        "untrained": (CLIPPipe(model_path=str(random[0]), sam=sam), DINOv3Pipe(model_path=str(random[1]), sam=sam)),
         "pixels": (
-            RawPixelsOfCLIP(model_path=str(clip)),
-            RawPixelsOfDINOv3(model_path=str(dinov3)),
+            RawPixelsOfCLIP(model_path=str(clip), sam=sam),
+            RawPixelsOfDINOv3(model_path=str(dinov3), sam=sam),
         ),
     }
 
@@ -114,6 +117,21 @@ def patch_scores(pipe: Pipe, metric: str, pairs: Iterable[Pair], sign: float) ->
         for pair, score in zip(part, pipe.scorer.score(requests, chain(*images)), strict=True):
             assert score.value is not None, pair.kind
             found[pair.kind].append((pair.cluster, sign * score.value))
+    return found
+
+
+def cut_out_scores(pipe: Pipe, metric: str, pairs: Iterable[Pair]) -> Scored:
+    """Of objects that SAM cuts out of both images, from end to end; what could not be scored is worse than all else."""
+    found: Scored = defaultdict(list)
+    left = iter(pairs)
+    while part := list(islice(left, AT_ONCE)):
+        images = [(load_image(pair.source), load_image(pair.edited)) for pair in part]
+        requests = [
+            pipe.request(metric, source.ref, edited.ref, [pair.box, pair.edited_box], None)
+            for pair, (source, edited) in zip(part, images, strict=True)
+        ]
+        for pair, score in zip(part, pipe.scorer.score(requests, chain(*images)), strict=True):
+            found[pair.kind].append((pair.cluster, -1.0 if score.value is None else score.value))
     return found
 
 
@@ -221,7 +239,7 @@ def compared(
     return table(head, rows, ["bad edits", "trained", "untrained, difference", "raw pixels, difference"])
 
 
-def object_table(title: str, states: Mapping[str, Scored], targets: Mapping[str, float]) -> str:
+def object_table(title: str, states: Mapping[str, Scored], targets: Mapping[str, float | None]) -> str:
     """One AUC per kind of negative."""
     weights = bootstrap(states["trained"])
     rows = []
@@ -229,9 +247,8 @@ def object_table(title: str, states: Mapping[str, Scored], targets: Mapping[str,
         found = {state: auc(scored, [kind], weights) for state, scored in states.items()}
         own = found["trained"]
         floors = [f"{found[state].value:.3f}" for state in ("untrained", "pixels")]
-        rows.append(
-            [kind, f"**{own.value:.3f}** ({own.interval()})", *floors, f"{target:.2f}, {_met(own.value >= target)}"]
-        )
+        told = "" if target is None else f"{target:.2f}, {_met(own.value >= target)}"
+        rows.append([kind, f"**{own.value:.3f}** ({own.interval()})", *floors, told])
     columns = ["negatives", "trained", "untrained", "raw pixels", "target"]
     return table(f"{title}: {_count(states['trained'])} pairs", rows, columns)
 
@@ -365,6 +382,21 @@ def report(args: argparse.Namespace, work: Path) -> Iterable[str]:
                 made[name].append(object_scores(networks[name][which], pairs))
         return {name: merged(parts) for name, parts in made.items()}
 
+    def cut_out(which: int, metric: str, *, whole: bool) -> dict[str, Scored]:
+        made: dict[str, list[Scored]] = {name: [] for name in names}
+        for seed in SEEDS:
+            rng = np.random.default_rng([seed, 9 + whole])
+            half = args.boxes // 2
+            chosen = (
+                suites.rectangles_in_place(photos, rng, half)
+                if whole
+                else suites.objects_in_place(photos, objects, rng, 40)
+            )
+            pairs = list(chosen)
+            for name in names:
+                made[name].append(cut_out_scores(networks[name][which], metric, pairs))
+        return {name: merged(parts) for name, parts in made.items()}
+
     yield compared("`region_emd`, edits that leak", patches("region_emd", 0, -1.0), 0.80, each=True)
     structure = patches("dinov3_structure_similarity", 1, 1.0)
     yield compared("`dinov3_structure_similarity`, destroyed inside the box", structure, 0.90, above=0.05)
@@ -372,6 +404,9 @@ def report(args: argparse.Namespace, work: Path) -> Iterable[str]:
         yield object_table(f"`{metric}`, cut-outs", cls(which, whole=False), {"random": 0.97, "same kind": 0.92})
         both = {"random": 0.85, "same kind": 0.85}
         yield object_table(f"`{metric}`, rectangles of photographs", cls(which, whole=True), both)
+        title = f"`{metric}` through SAM, from end to end"
+        yield object_table(f"{title}, stamps on photographs", cut_out(which, metric, whole=False), UNTOLD)
+        yield object_table(f"{title}, boxes on photographs", cut_out(which, metric, whole=True), UNTOLD)
     yield sam_table(args.models, work, photos, objects, args.objects)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+import photographed
 import qt_resources
 
 Array = NDArray[np.uint8]
@@ -43,6 +44,8 @@ PHOTOS = (
 GCOMPRIS = Path("/usr/share/gcompris-qt/rcc")
 GCOMPRIS_LICENCES = Path("/usr/share/doc/gcompris-qt-data/copyright")
 GCOMPRIS_ACTIVITIES = ("categorization", "explore_world_animals")
+# Strips of a fish swimming; "teeth" is its skeleton, and "manta" has more than two frames.
+AQUARIUM, NO_FISH = "clickgame", ("manta", "teeth")
 FREE = re.compile(r"public-domain|CC0-1\.0|CC-BY-\d")
 EMOJI_RANGES = ((0x1F300, 0x1F650), (0x1F680, 0x1F700), (0x1F900, 0x1FA00), (0x1FA70, 0x1FB00))
 # Flags, playing cards and patterns come in hundreds of near copies and are no "objects".
@@ -57,8 +60,11 @@ LARGEST = 12_000_000
 HELD_OUT_EVERY = 12
 
 
-def square_cutout(picture: Image.Image) -> Array | None:
-    """The picture's opaque part, centred on a transparent square; None if it is no object."""
+def square_cutout(picture: Image.Image, least: float = 0.25) -> Array | None:
+    """The picture's opaque part, centred on a transparent square; None if it is no object.
+
+    An object fills at least the part `least` of its bounding box.
+    """
     rgba = picture.convert("RGBA")
     box = rgba.getchannel("A").point(lambda a: 255 if a > 24 else 0).getbbox()
     if box is None or min(box[2] - box[0], box[3] - box[1]) < 40:
@@ -69,7 +75,7 @@ def square_cutout(picture: Image.Image) -> Array | None:
     rgba = rgba.resize(size, Image.Resampling.BICUBIC)
     solid = float((np.asarray(rgba.getchannel("A")) > 127).mean())
     # Line drawings have no inside to segment; full rectangles teach only "fill the box".
-    if not 0.25 < solid < 0.97 or min(size) < 24:
+    if not least < solid < 0.97 or min(size) < 24:
         return None
     out = Image.new("RGBA", (CUTOUT, CUTOUT))
     out.paste(rgba, ((CUTOUT - size[0]) // 2, (CUTOUT - size[1]) // 2))
@@ -131,25 +137,38 @@ def _free_files(copyright_file: Path) -> set[str]:
     return found
 
 
-def _gcompris() -> dict[str, Array]:
+def _gcompris(*activities: str, mode: str) -> dict[str, Array]:
     free = _free_files(GCOMPRIS_LICENCES)
     found = {}
-    for activity in GCOMPRIS_ACTIVITIES:
+    for activity in activities:
         for path, content in qt_resources.files(GCOMPRIS / f"{activity}.rcc"):
             name = PurePosixPath(path.removeprefix("gcompris/")).with_suffix("")
             if str(name) not in free or not path.endswith(".webp"):
                 continue
             with Image.open(io.BytesIO(content)) as picture:
-                if picture.mode == "RGB" and min(picture.size) >= SMALLEST_PHOTO:
-                    found[f"gcompris-{name.name}"] = np.asarray(picture)
+                if picture.mode == mode:
+                    found[name.name] = np.asarray(picture)
     return found
+
+
+def _photographed(photos: dict[str, Array]) -> list[Array]:
+    """Cut-outs of photographed objects."""
+    strips = _gcompris(AQUARIUM, mode="RGBA")
+    pictures = [photographed.cut_out(photos[name], box) for name, box in photographed.OBJECTS.items()]
+    pictures += [photographed.first_frame(strip) for name, strip in sorted(strips.items()) if name not in NO_FISH]
+    # Tools lie across their boxes.
+    found = [square_cutout(Image.fromarray(picture), least=0.05) for picture in pictures]
+    return [cutout for cutout in found if cutout is not None]
 
 
 def build_cache(work: Path) -> None:
     """Decode everything once; the training runs only map these files into memory."""
     work.mkdir(parents=True, exist_ok=True)
-    for name, rgb in _gcompris().items():
-        np.save(work / f"photo-{name}.npy", rgb)
+    photos = _gcompris(*GCOMPRIS_ACTIVITIES, mode="RGB")
+    np.save(work / "photographed.npy", np.stack(_photographed(photos)))
+    for name, rgb in photos.items():
+        if min(rgb.shape[:2]) >= SMALLEST_PHOTO:
+            np.save(work / f"photo-gcompris-{name}.npy", rgb)
     cutouts = np.stack(_distinct(_clipart() + _emoji()))
     np.save(work / "cutouts.npy", cutouts)
     for name in PHOTOS:
@@ -168,6 +187,7 @@ class Pictures:
         numbers = np.arange(len(cutouts))
         self.cutouts: Array = cutouts
         self.numbers = numbers[(numbers % HELD_OUT_EVERY == 0) == held_out]
+        self.photographed: Array = np.load(work / "photographed.npy", mmap_mode="r")
         photos = [np.load(path, mmap_mode="r") for path in sorted(work.glob("photo-*.npy"))]
         self.large: list[Array] = [photo for photo in photos if min(photo.shape[:2]) >= LARGE_PHOTO]
         self.small: list[Array] = [photo for photo in photos if min(photo.shape[:2]) < LARGE_PHOTO]
@@ -270,12 +290,14 @@ class Pictures:
         return np.dstack([self.background(rng, CUTOUT, CUTOUT, texture=0.3), out])
 
     def thing(self, rng: Rng) -> Array:
-        """An object to be outlined (square RGBA): a cut-out, thin ones more often, or an outline of a photograph."""
+        """An object to be outlined (square RGBA): photographed, a cut-out, thin ones more often, or an outline."""
         kind = rng.random()
-        if kind < 0.12:
+        if kind < 0.1:
             return self.blob(rng)
-        if kind < 0.27:
+        if kind < 0.2:
             return self.limbs(rng)
+        if kind < 0.45:
+            return np.array(self.photographed[rng.integers(len(self.photographed))])
         rgba = self._cutout(rng)
         if rng.random() < 0.6:
             rgba = min(rgba, self._cutout(rng), key=lambda other: solidity(other[..., 3]))

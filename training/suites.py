@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 import edits
-from data import CUTOUT, Array, Pictures, Rng, paste, warp
+from data import CUTOUT, Array, Pictures, Rng, paste, placement, warp
 from edits import Box, Edit
 from held_out import SIDE, Stamp
+from train_sam import jittered_box
 
 GOOD = "good"
 
@@ -25,6 +27,7 @@ class Pair:
     source: Array
     edited: Array
     box: Box = (0, 0, 0, 0)
+    edited_box: Box = (0, 0, 0, 0)
 
 
 def destroyed_inside(photos: Sequence[Array], rng: Rng, boxes: int) -> Iterator[Pair]:
@@ -81,6 +84,46 @@ def cut_out_objects(stamps: Sequence[Stamp], rng: Rng, number: int) -> Iterator[
         yield Pair(int(index), "random", own, edits.saved(on_white(stamps[other].rgba), rng))
 
 
+def objects_in_place(photos: Sequence[Array], stamps: Sequence[Stamp], rng: Rng, number: int) -> Iterator[Pair]:
+    """Stamps on photographs: each relit and recoloured where it is, another of its kind there, and any other.
+
+    Boxes are those of the stamps, as a person draws them.
+    """
+    kinds = np.array([stamp.kind for stamp in stamps])
+    chosen = [index for index in rng.permutation(len(stamps)) if (kinds == kinds[index]).sum() > 1][:number]
+    for place, index in enumerate(chosen):
+        photo, own = photos[place % len(photos)], stamps[index].rgba
+        size = float(SIDE * rng.uniform(0.3, 0.8))
+        middle = (SIDE * rng.uniform(0.35, 0.65), SIDE * rng.uniform(0.35, 0.65))
+        matrix = placement(rng, size, middle, 0.2, False)
+        source, box = _placed(photo, own, matrix, rng)
+        alike = rng.choice(np.flatnonzero((kinds == kinds[index]) & (np.arange(len(stamps)) != index)))
+        other = rng.choice(np.flatnonzero(kinds != kinds[index]))
+        toned = np.dstack([edits.recoloured(own[..., :3].copy(), rng), own[..., 3:]])
+        for kind, rgba in ((GOOD, toned), ("same kind", stamps[alike].rgba), ("random", stamps[other].rgba)):
+            edited, edited_box = _placed(photo, rgba, matrix, rng)
+            yield Pair(int(index), kind, source, edits.saved(edited, rng), box, edited_box)
+
+
+def rectangles_in_place(photos: Sequence[Array], rng: Rng, boxes: int) -> Iterator[Pair]:
+    """Boxes on photographs: each in other colours, with another part of the photograph in it, with one of another."""
+    for index, photo in enumerate(photos):
+        for _ in range(boxes):
+            box = edits.random_box(SIDE, rng, 0.06, 0.25)
+            apart = edits.random_box(SIDE, rng, 0.06, 0.25)
+            while _overlap(box, apart) > 0.1:
+                apart = edits.random_box(SIDE, rng, 0.06, 0.25)
+            other = photos[int(rng.choice([i for i in range(len(photos)) if i != index]))]
+            elsewhere = _cut(other, edits.random_box(SIDE, rng, 0.06, 0.25))
+            good = edits.inside(photo, box, edits.recoloured, rng)
+            for kind, edited in (
+                (GOOD, good),
+                ("same kind", _filled(photo, box, _cut(photo, apart))),
+                ("random", _filled(photo, box, elsewhere)),
+            ):
+                yield Pair(index, kind, photo, edits.saved(edited, rng), box, box)
+
+
 def rectangles(photos: Sequence[Array], rng: Rng, boxes: int) -> Iterator[Pair]:
     """Rectangles of photographs: each in other colours, another of the same photograph, one of another."""
     for index, photo in enumerate(photos):
@@ -112,6 +155,21 @@ def inscribed_ellipse(box: Sequence[float], side: int) -> Array:
 
 def _others(photos: Sequence[Array], index: int) -> list[Array]:
     return [photo for other, photo in enumerate(photos) if other != index]
+
+
+def _placed(photo: Array, rgba: Array, matrix: NDArray[np.float32], rng: Rng) -> tuple[Array, Box]:
+    """A stamp on a photograph, and a box drawn around it by hand."""
+    layer = warp(rgba, matrix, SIDE, SIDE)
+    x0, y0, x1, y1 = (round(edge) for edge in jittered_box((layer[..., 3] > 127).astype(np.uint8), rng))
+    return paste(photo, layer), (x0, y0, x1, y1)
+
+
+def _filled(photo: Array, box: Box, part: Array) -> Array:
+    x0, y0, x1, y1 = box
+    method = cv2.INTER_AREA if part.shape[0] > y1 - y0 else cv2.INTER_CUBIC
+    out = photo.copy()
+    out[y0:y1, x0:x1] = cv2.resize(part, (x1 - x0, y1 - y0), interpolation=method)
+    return out
 
 
 def _cut(photo: Array, box: Box) -> Array:

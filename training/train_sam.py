@@ -34,7 +34,7 @@ PROMPTS = 3
 # How much of an object the ones in front of it have to leave.
 HIDDEN = 0.7
 # How many of the scenes have nothing in their boxes that stands out.
-PLAIN = 0.3
+PLAIN = 0.25
 
 
 def build_sam(side: int = SIDE) -> Sam:
