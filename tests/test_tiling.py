@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_editeval.needs import ImageRef, Plan, ScoreRequest, plan
@@ -70,6 +70,7 @@ tilings = st.sampled_from(
 )
 
 
+@settings(deadline=None)  # patch by patch, which a busy machine takes its time for
 @given(sizes, tilings)
 def test_the_windows_of_an_image_cover_its_grid_once(size: tuple[int, int], tiles: TiledGeometry) -> None:
     rows, columns = tiles.shape(size)
@@ -103,6 +104,7 @@ def scenes(draw: st.DrawFn) -> tuple[TiledGeometry, tuple[int, int], list[Box], 
     return draw(tilings), size, boxes, draw(st.sampled_from(["inner", "outer"]))
 
 
+@settings(deadline=None)
 @given(scenes(), st.integers(1, 4))
 def test_the_region_is_that_of_a_mask_of_the_whole_image(
     scene: tuple[TiledGeometry, tuple[int, int], list[Box], MaskMode], factor: int
