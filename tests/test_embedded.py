@@ -159,9 +159,9 @@ def test_the_header_names_what_missed_a_target() -> None:
         owner = next(name for start, name in owners.items() if section.lstrip("`").startswith(start))
         if "**missed**" in section:
             missed.add(owner)
-    named = {owner for owner in owners.values() for limit in EMBEDDED_LIMITS if limit.startswith(f"{owner}'s ")}
-    assert named == missed
-    assert len(named) == len(EMBEDDED_LIMITS)
+    named = [{owner for owner in owners.values() if f"{owner}'s " in limit} for limit in EMBEDDED_LIMITS]
+    assert set().union(*named) == missed
+    assert all(named)
 
 
 @pytest.mark.parametrize("name", ["clip", "dinov3", "sam"])
