@@ -381,12 +381,14 @@ def test_another_version_has_other_keys(what: str, project: Project, monkeypatch
         monkeypatch.setattr(digests, "_files_digest", lambda files: original([*files, changed]))
     else:
         digests.versions.cache_clear()
+        digests.version_of.cache_clear()
         monkeypatch.setattr(digests, "version", lambda name: "1.0")
     try:
         assert work() == first
     finally:
         digests.own_code.cache_clear()
         digests.versions.cache_clear()
+        digests.version_of.cache_clear()
 
 
 def test_pruning_a_folder_given_by_mistake_leaves_what_is_not_the_stores(tmp_path: Path) -> None:

@@ -210,7 +210,33 @@ def work(tmp_path: Path) -> Path:
         cutout[..., :3] = rng.integers(0, 256, 3)
         cutout[..., 3] = 255 * (np.hypot(rows, columns) < 28 + 2 * number)
     np.save(tmp_path / "cutouts.npy", cutouts)
+    np.save(tmp_path / "photographed.npy", cutouts[::5])
     return tmp_path
+
+
+def test_a_thing_is_cut_out_of_a_photograph(training: Callable[[str], ModuleType]) -> None:
+    photographed = training("photographed")
+    rng = np.random.default_rng(2)
+    rows, columns = np.mgrid[:200, :320]
+    disc = np.hypot((rows - 100) / 60, (columns - 150) / 90) < 1
+    hole = np.hypot(rows - 100, columns - 150) < 6
+    photo = rng.normal((60, 90, 60), 10, (200, 320, 3))
+    photo[disc & ~hole] = rng.normal((200, 80, 60), 10, ((disc & ~hole).sum(), 3))
+    found = photographed.cut_out(photo.clip(0, 255).astype(np.uint8), (50, 30, 250, 170))
+    assert found.shape == (400, 640, 4)
+    alpha = found[::2, ::2, 3] > 127
+    assert (alpha & disc).sum() / (alpha | disc).sum() > 0.95
+    assert alpha[hole].all()
+
+
+def test_the_first_of_two_frames(training: Callable[[str], ModuleType]) -> None:
+    strip = np.zeros((20, 60, 4), np.uint8)
+    strip[5:15, 5:25] = strip[5:15, 35:55] = (9, 8, 7, 255)
+    strip[18, 2, 3] = 255  # a bubble
+    found = training("photographed").first_frame(strip)
+    assert found.shape == (20, 30, 4)
+    assert (found[..., 3] > 0).sum() == 200
+    assert found[18, 2, 3] == 0
 
 
 def test_a_stretched_placement_keeps_centre_and_area(training: Callable[[str], ModuleType]) -> None:
