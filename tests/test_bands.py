@@ -70,13 +70,39 @@ def test_bands_of_a_range(tmp_path: Path, dtype: str, planar: str) -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"bigtiff": True}, {"byteorder": ">"}, {"tile": (16, 16)}, {"compression": "zlib"}, {"rowsperstrip": 7}],
+    [
+        {"bigtiff": True},
+        {"byteorder": ">"},
+        {"tile": (16, 16)},
+        {"compression": "zlib"},
+        {"rowsperstrip": 7},
+        {"compression": "lzw", "predictor": True},
+        {"compression": "zstd", "predictor": True, "tile": (32, 16)},
+        {"compression": "lerc"},
+    ],
     ids=str,
 )
 def test_every_way_to_write_a_file(tmp_path: Path, settings: dict[str, Any]) -> None:
     values = scene(2)
     found = shown(save(tmp_path / "a.tif", values, **settings), Bands((1, 5, 3), value_range=(0, 200)))
     assert np.array_equal(found, scaled(values, (1, 5, 3), [(0, 200)] * 3))
+
+
+def test_a_compressed_file_of_another_program(tmp_path: Path) -> None:
+    """Pillow writes LZW by libtiff."""
+    values = scene(2, bands=3, dtype="uint8")
+    Image.fromarray(values).save(tmp_path / "a.tif", compression="tiff_lzw")
+    found = shown(tmp_path / "a.tif", Bands((3, 1, 2), value_range=(0, 200)))
+    assert np.array_equal(found, scaled(values, (3, 1, 2), [(0, 200)] * 3))
+
+
+def test_a_compression_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "a.tif", scene(2), compression="lzw")
+    # What tifffile's own module says where imagecodecs is not installed.
+    message = "<COMPRESSION.LZW: 5> requires the 'imagecodecs' package"
+    monkeypatch.setattr(tifffile.TiffPage, "decode", property(lambda _: (_ for _ in ()).throw(ValueError(message))))
+    with pytest.raises(ImageError, match=r"a\.tif.*another package: pip install 'pytest-editeval\[tiff\]'"):
+        shown(path, Bands((1, 2, 3), value_range=(0, 9)))
 
 
 @pytest.mark.parametrize("planar", ["contig", "separate"])

@@ -103,7 +103,7 @@ def _read(
     except Exception as error:  # a damaged file raises nearly everything
         reason = one_line(error)
         if COMPRESSION.search(reason):
-            reason = f"its compression is read by another package: pip install imagecodecs ({reason})"
+            reason = f"its compression is read by another package: pip install 'pytest-editeval[tiff]' ({reason})"
         raise ImageError(f"cannot read image {name}: {reason}") from None
     chosen = values[:, :, [number - 1 for number in numbers]]
     return np.ma.MaskedArray(chosen, _without_value(chosen, nodata)), turn
