@@ -20,7 +20,7 @@ from pytest_editeval.scoring.cluster.actors import Sizing, size_actors
 from pytest_editeval.scoring.cluster.dispatch import MOST_DEATHS, Actor, ActorLostError, Dispatcher
 from pytest_editeval.scoring.cluster.groups import Group, grouped, images_of
 from pytest_editeval.scoring.cluster.options import RayOptions, split_address
-from pytest_editeval.scoring.cluster.parcels import Outcome, Picture
+from pytest_editeval.scoring.cluster.parcels import Outcome, Picture, check_versions
 from pytest_editeval.scoring.cluster.remote import _open, _portable
 from pytest_editeval.vision.images import load_image
 
@@ -299,3 +299,13 @@ def test_another_packages_error_comes_back_as_text() -> None:
     error = _portable(OwnError("why"))
     assert (type(error), str(error)) == (RuntimeError, "OwnError: why")
     assert "in a Ray actor" in error.__notes__[0]
+
+
+def test_a_node_with_another_version_is_refused() -> None:
+    """A build for a GPU and one for a CPU are one version."""
+    here = {"torch": "2.10.0+cpu", "timm": "1.0.20"}
+    check_versions("10.0.0.7", here, {"torch": "2.10.0+cu128", "timm": "1.0.20", "scipy": "1.0"})
+    with pytest.raises(EditEvalError, match=r"10\.0\.0\.7 has timm 1\.0\.9, this process 1\.0\.20; install the same"):
+        check_versions("10.0.0.7", here, {**here, "timm": "1.0.9"})
+    with pytest.raises(EditEvalError, match="has timm unknown"):
+        check_versions("10.0.0.7", here, {"torch": "2.10.0"})

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from checkpoints import make_timm
 from hammering import hammered
 from project import Project
 from pytest_editeval import digests
@@ -389,6 +391,49 @@ def test_another_version_has_other_keys(what: str, project: Project, monkeypatch
         digests.own_code.cache_clear()
         digests.versions.cache_clear()
         digests.version_of.cache_clear()
+
+
+@pytest.mark.parametrize("library", ["timm", "torchao", "accelerate"])
+def test_the_version_of_what_only_some_need_is_in_their_keys_and_rows(
+    library: str, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Features by another timm are not taken as known; a run that needs no timm does not ask which there is."""
+    config = (project.path / "tiny.yaml").read_text("utf-8")
+    if library == "timm":
+        folder = make_timm(
+            project.path / "vit", "vit_small_patch16_224", embed_dim=48, depth=1, num_heads=3, img_size=64
+        )
+        mine = config.replace(f"{project.models}/dinov3}}", f"{folder}}}")
+    else:
+        choice = {"torchao": "quantize: int8", "accelerate": "device_map: auto"}[library]
+        mine = config.replace("/dinov3}", f"/dinov3, {choice}}}")
+
+    def work() -> str:
+        project.write("tiny.yaml", text)
+        options = ("--editeval-cache-dir", "mine", "--editeval-results", "rows.jsonl")
+        result = project.pytester.runpytest("-p", "no:cacheprovider", *options)
+        result.assert_outcomes(passed=1)
+        return next(line for line in result.outlines if line.startswith("scores:"))
+
+    def told() -> str | None:
+        row = json.loads((project.path / "rows.jsonl").read_text("utf-8"))
+        versions: dict[str, str] = row["versions"]
+        return versions.get(library)
+
+    project.one("dinov3_structure_similarity: 0.0")
+    installed = digests.version_of(library)
+    for text, others in ((config, "scores: 0 computed, 1 remembered"), (mine, "scores: 1 computed")):
+        assert work().startswith("scores: 1 computed")
+        assert told() == (installed if text is mine else None)
+        assert work() == "scores: 0 computed, 1 remembered"
+        try:
+            digests.version_of.cache_clear()
+            with monkeypatch.context() as patched:
+                patched.setattr(digests, "version", lambda name: "1.0" if name == library else version(name))
+                assert work().startswith(others)
+            assert told() == ("1.0" if text is mine else None)
+        finally:
+            digests.version_of.cache_clear()
 
 
 def test_pruning_a_folder_given_by_mistake_leaves_what_is_not_the_stores(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_editeval.device import check_memory, resolve_device
-from pytest_editeval.digests import digest_of
+from pytest_editeval.digests import digest_of, version_of
 from pytest_editeval.errors import CheckpointError, MetricError
 from pytest_editeval.faults import first_line
 from pytest_editeval.regions import Geometry, PatchGrid, Size
@@ -141,6 +141,11 @@ class Backbone:
         known = {"files": files, "geometry": self.geometry, "dtype": self.dtype}
         known |= {"tiles": self.tiles} if self.tiles else {}
         return digest_of({**known, **self.format.settings, **self.placement.differences})[:16]
+
+    @cached_property
+    def libraries(self) -> dict[str, str]:
+        """Versions of the libraries that only some checkpoints and settings need, and this one does."""
+        return {name: version_of(name) for name in (*self.format.libraries, *self.placement.libraries)}
 
     @cached_property
     def manifest(self) -> dict[str, Any]:

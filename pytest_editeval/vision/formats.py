@@ -53,6 +53,10 @@ class Format(Protocol):
     def settings(self) -> Mapping[str, Any]:
         """What beside the files and the geometry changes the features."""
 
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Those that only this format needs."""
+
     def network(self, placement: Placement) -> nn.Module:
         """The network; shared by all who ask for the same."""
 
@@ -66,6 +70,7 @@ class TransformersFormat:
 
     info: BackboneInfo
     settings: Mapping[str, Any]
+    libraries: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -98,6 +103,7 @@ class OriginalFormat:
     info: BackboneInfo
     file: DINOv3File
     domain: Domain
+    libraries: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -135,6 +141,7 @@ class TimmFormat:
     known: TimmNetwork
     preparation: Preparation
     settings: Mapping[str, Any]
+    libraries: tuple[str, ...] = (TIMM,)
 
     @property
     def name(self) -> str:

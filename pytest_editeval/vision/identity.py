@@ -45,7 +45,7 @@ def _models(backbone: Backbone, segmenter: SAMSegmenter | None) -> dict[str, obj
     if not is_ours(backbone) or not (segmenter is None or is_ours(segmenter)):
         return None
     return {
-        "libraries": versions(),
+        "libraries": {**versions(), **backbone.libraries},
         "code": own_code(),
         "backbone": (type(backbone).__name__, backbone.fingerprint, kind_of(backbone.device)),
         "segmenter": segmenter and (type(segmenter).__name__, segmenter.fingerprint, kind_of(segmenter.device)),

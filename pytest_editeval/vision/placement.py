@@ -48,6 +48,11 @@ class Placement:
         return {name: value for name in ("quantize", "compile") if (value := getattr(self, name))}
 
     @property
+    def libraries(self) -> tuple[str, ...]:
+        """Those that only these choices need."""
+        return ("accelerate",) * (self.device_map is not None) + ("torchao",) * (self.quantize is not None)
+
+    @property
     def budget(self) -> dict[int | str, str]:
         """`max_memory` as accelerate takes it."""
         return {int(name) if name.isdigit() else name: size for name, size in self.max_memory}

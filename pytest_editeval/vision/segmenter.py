@@ -5,11 +5,12 @@ torch is imported with the network, when a first image is embedded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,7 @@ class SAMSegmenter:
     """
 
     records: DigestRecords | None = None
+    libraries: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from pytest_editeval.scoring.cluster.dispatch import IN_FLIGHT, Actor, ActorLost
 from pytest_editeval.scoring.cluster.groups import Group
 from pytest_editeval.scoring.cluster.link import RayLink, first_line
 from pytest_editeval.scoring.cluster.options import RayOptions
-from pytest_editeval.scoring.cluster.parcels import Node, Outcome, Picture, Reply, Task
+from pytest_editeval.scoring.cluster.parcels import Node, Outcome, Picture, Reply, Task, check_versions
 
 CLOSE_SECONDS = 10
 MOST_CPUS = 4
@@ -238,13 +238,9 @@ def _made(location: Derived) -> bytes:
 
 
 def _check_same(node: Node) -> None:
-    """Scores are remembered by the versions that are installed here."""
     if node.code != own_code():
         raise EditEvalError(f"Ray node {node.address} has another version of pytest-editeval than this process")
-    for name, here in versions().items():
-        there = node.versions.get(name, "unknown")
-        if here.partition("+")[0] != there.partition("+")[0]:  # a build for a GPU and one for a CPU are one version
-            raise EditEvalError(f"Ray node {node.address} has {name} {there}, this process {here}; install the same")
+    check_versions(node.address, versions(), node.versions)
 
 
 def _number(count: float, what: str) -> str:

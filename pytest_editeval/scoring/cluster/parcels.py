@@ -20,11 +20,15 @@ Outcome = Score | Exception
 
 @dataclass(frozen=True)
 class Model:
-    """A backbone or a segmenter: its key, its class (``"module:name"``) and the settings of its constructor."""
+    """A backbone or a segmenter: its key, its class (``"module:name"``) and the settings of its constructor.
+
+    `libraries` are versions of what it needs beside the libraries that every one does.
+    """
 
     key: str
     cls: str
     settings: Mapping[str, Any]
+    libraries: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,14 @@ class Node:
     versions: Mapping[str, str]
 
 
+def check_versions(address: str, here: Mapping[str, str], there: Mapping[str, str]) -> None:
+    """`EditEvalError` for a library that a node has in another version; scores are known by those here."""
+    for name, own in here.items():
+        found = there.get(name, "unknown")
+        if own.partition("+")[0] != found.partition("+")[0]:  # a build for a GPU and one for a CPU are one version
+            raise EditEvalError(f"Ray node {address} has {name} {found}, this process {own}; install the same")
+
+
 def describe(key: str, model: Backbone | SAMSegmenter) -> Model:
     """A model as plain data; an `EditEvalError` says which cannot travel."""
     from pytest_editeval.vision.checkpoints import is_local, local_path
@@ -83,4 +95,4 @@ def describe(key: str, model: Backbone | SAMSegmenter) -> Model:
     settings = dict(model.settings)
     if is_local(model.model_path):
         settings["model_path"] = str(local_path(model.model_path).absolute())  # an actor has another working directory
-    return Model(key, f"{cls.__module__}:{cls.__qualname__}", settings)
+    return Model(key, f"{cls.__module__}:{cls.__qualname__}", settings, model.libraries)

@@ -19,7 +19,7 @@ from pytest_editeval.needs import ImageRef, ScoreRequest
 from pytest_editeval.pixel_limit import DEFAULT, limit_pixels, max_bytes
 from pytest_editeval.registry import load_object
 from pytest_editeval.results import Score
-from pytest_editeval.scoring.cluster.parcels import Model, Node, Outcome, Picture, Reply, Task
+from pytest_editeval.scoring.cluster.parcels import Model, Node, Outcome, Picture, Reply, Task, check_versions
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -79,6 +79,7 @@ class Remote:
             built = load_object(model.cls)(**model.settings)
             if built.key != model.key:
                 raise CheckpointError(f"{built.model_path} on Ray node {_node()[1]} is not the checkpoint that is here")
+            check_versions(_node()[1], model.libraries, built.libraries)
         except Exception as error:
             self._broken[model.key] = _portable(error)
             return
