@@ -335,9 +335,21 @@ def test_a_choice_is_the_segmenters_too_where_it_has_the_setting() -> None:
     assert chosen == replace(pipe, dtype="bfloat16", input_size=448, sam=sam)
 
 
+def test_a_choice_may_say_how_much_of_each_device() -> None:
+    (choice,) = read_choices(["device_map=auto, max_memory={0: 20GiB, cpu: 60GiB} ,dtype=bfloat16"])
+    memory = (("0", "20GiB"), ("cpu", "60GiB"))
+    assert choice.settings == {"device_map": "auto", "max_memory": memory, "dtype": "bfloat16"}
+    assert choice.label == "device_map=auto,max_memory={0: 20GiB, cpu: 60GiB},dtype=bfloat16"
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
+        (
+            "device_map=auto,max_memory={0: 20GiB, gpu: 60GiB}",
+            "'max_memory' has gpu: 60GiB; write {0: 20GiB, cpu: 60GiB}",
+        ),
+        ("max_memory={0: 20GiB, dtype=float16", "'max_memory' must be a mapping"),
         ("bfloat16", "write KEY=VALUE[,KEY=VALUE], for instance dtype=bfloat16"),
         ("", "write KEY=VALUE[,KEY=VALUE], for instance dtype=bfloat16"),
         ("dtyp=bfloat16", "unknown setting of a pipe 'dtyp'; did you mean 'dtype'? (known: "),

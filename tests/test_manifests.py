@@ -41,6 +41,7 @@ def test_rows_say_which_models_they_are_of(project: Project, models: Path) -> No
             "registers": 0,
             "mean": [0.48145466, 0.4578275, 0.40821073],
             "std": [0.26862954, 0.26130258, 0.27577711],
+            "tile_size": None,
         }
     }
     objects = found["a.edit.yaml::same::sam_dino_cls_sim"]["models"]
@@ -60,7 +61,8 @@ def test_compare_says_what_differs(
     project.run("--editeval-results", "a.jsonl", *options)
     config = project.path / "tiny.yaml"
     text = config.read_text("utf-8")
-    changed = text.replace("/clip}", "/clip, dtype: bfloat16}", 1).replace("/dinov3}", "/dinov3, input_size: 112}", 1)
+    changed = text.replace("/clip}", "/clip, dtype: bfloat16}", 1)
+    changed = changed.replace("/dinov3}", "/dinov3, input_size: 112, tile: {size: 56}}", 1)
     config.write_text(changed, "utf-8")
     project.run("--editeval-results", "b.jsonl", *options)
     monkeypatch.chdir(project.path)
@@ -69,6 +71,7 @@ def test_compare_says_what_differs(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "editeval: a.jsonl and b.jsonl were not measured alike (--allow-mismatch)"
     assert "  backbone input_size: a.jsonl has 224, b.jsonl 112 (dinov3_structure_similarity)" in lines
+    assert "  backbone tile_size: a.jsonl has none, b.jsonl 56 (dinov3_structure_similarity)" in lines
     assert "  backbone dtype: a.jsonl has float32, b.jsonl bfloat16 (emd, region_emd)" in lines
     assert main(["compare", "a.jsonl", "b.jsonl", "--allow-mismatch"]) == 0
     assert "differs: backbone dtype: a.jsonl has float32, b.jsonl bfloat16 (emd, region_emd)" in capsys.readouterr().out

@@ -300,7 +300,8 @@ def test_features_of_other_tiles_are_other_features(folder: Path, tmp_path: Path
     assert values[:4] == values[4:]
     assert len(set(values)) == len(fingerprints) == 4
     manifests = [DINOv3Pipe(model_path=str(folder / "dinov3"), device="cpu", **one).manifest for one in settings]
-    assert "tile_size" not in manifests[0]
+    assert manifests[0]["tile_size"] is None
+    assert "tile_overlap" not in manifests[0]
     assert [(one["tile_size"], one["tile_overlap"]) for one in manifests[1:]] == [(32, 0), (32, 8), (64, 8)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
@@ -20,6 +21,9 @@ USUAL = ("dtype=bfloat16", "dtype=float16", "quantize=int8", "compile=true")
 
 What scores are held against has the default of these settings, whatever the profile says, and a choice begins with it.
 """
+
+BETWEEN = re.compile(r",(?![^{}]*\})")
+"""The commas of a choice, without those of a mapping such as ``{0: 20GiB, cpu: 60GiB}``."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ def _read(text: str) -> Choice:
     where = f"--choice {text}"
     written: dict[str, Any] = {}
     known = allowed_keys()
-    for part in text.split(","):
+    parts = BETWEEN.split(text)
+    for part in parts:
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise EditEvalError(f"{where}: write KEY=VALUE[,KEY=VALUE], for instance dtype=bfloat16")
@@ -87,7 +92,7 @@ def _read(text: str) -> Choice:
             settings["device"] = None if check_device(settings["device"]) == "auto" else settings["device"]
         except EditEvalError as error:
             raise EditEvalError(f"{where}: {error}") from None
-    return Choice(",".join("=".join(map(str.strip, part.split("=", 1))) for part in text.split(",")), settings)
+    return Choice(",".join("=".join(map(str.strip, part.split("=", 1))) for part in parts), settings)
 
 
 def _is_block(annotation: Any) -> bool:

@@ -163,6 +163,7 @@ class Backbone:
             "registers": self.info.num_register_tokens,
             "mean": mean and list(mean),
             "std": std and list(std),
+            "tile_size": None,
             **(self.tiles.as_data() if self.tiles else {}),
         }
 
