@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pytest_editeval.case_schema import Pair, ScaleFields, check_model, models
+from pytest_editeval.case_schema import ObjectCheckFields, Pair, PatchCheckFields, ScaleFields, check_model, models
 from pytest_editeval.checks import RepeatSpec
 from pytest_editeval.errors import MAX_QUOTED, CaseError
 from pytest_editeval.registry import MetricSpec
-from pytest_editeval.validation import QUOTE, Settings, problems
+from pytest_editeval.validation import QUOTE, Problem, Settings, problems
 from pytest_editeval.yamlfile import DataPath, Document
 
 MAX_PART = 20_000  # keys and values of a case, of the defaults, of the gates
@@ -106,11 +106,16 @@ class CaseFormat:
         """Each mistake, with its path in the part."""
         known = self._known
         for problem in problems(error, part.data, context, lambda path: known(path) if path else ("key", keys)):
-            hint = problem.hint
+            message, hint = problem.message, problem.hint
+            if _is_of_a_check(problem, keys):
+                (key,) = problem.path
+                message = f"{message.partition(';')[0]}; it is a key of a metric"
+                beside = "" if key == "threshold" else "threshold: ..., "
+                hint = f"metrics: {{NAME: {{{beside}{key}: ...}}}}"
             if hint == QUOTE and not problem.on_key and (written := part.written(problem.path)):
                 hint = f'{QUOTE}: "{written}"' if len(written) <= MAX_QUOTED else QUOTE
             position = part.position(problem.path, key=problem.on_key)
-            yield problem.path, CaseError(position, problem.message, hint)
+            yield problem.path, CaseError(position, message, hint)
 
     def _known(self, path: DataPath) -> tuple[str, Iterable[str]]:
         """What the keys of the mapping at a path in a case are called, and which there are."""
@@ -124,6 +129,14 @@ class CaseFormat:
             case ("scale",):
                 return "key", ScaleFields.model_fields
         return "key", Pair.model_fields
+
+
+def _is_of_a_check(problem: Problem, keys: Iterable[str]) -> bool:
+    """Whether it is a key at the side of `metrics` that belongs under one of them."""
+    match problem.path:
+        case (str() as key,) if problem.on_key:
+            return key not in keys and key in {**PatchCheckFields.model_fields, **ObjectCheckFields.model_fields}
+    return False
 
 
 def fields(model: Settings) -> Fields:
