@@ -307,3 +307,94 @@ def test_where_nothing_stands_out_the_whole_box_is_the_object(
             assert data.solidity(mask * 255) == 1
             assert 0.19 * 200 - 1 <= np.ptp(ys) + 1 <= 0.75 * 200
             assert 0.19 * 256 - 1 <= np.ptp(xs) + 1 <= 0.75 * 256
+
+
+def test_objects_are_cut_out_as_the_package_does_it(
+    training: Callable[[str], ModuleType], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for bfloat16, and for how a picture is made smaller."""
+    from PIL import Image
+
+    from pytest_editeval.vision.objects import pad_to_square
+    from pytest_editeval.vision.segmenter import SAMSegmenter
+
+    data, objects = training("data"), training("objects")
+    pictures, rng = data.Pictures(work), np.random.default_rng(4)
+    placed = [
+        one
+        for _ in range(4)
+        for one in objects.things(pictures, rng, np.full((320, 320, 3), rng.integers(256, size=3), np.uint8), 3, 1.0)
+    ]
+    monkeypatch.setattr(objects, "DOUBT", 0.0)
+    found = objects.Cutter(objects.SAM)([one.source for one in placed], [one.box for one in placed], rng)
+    segmenter = SAMSegmenter(model_path=str(objects.SAM), device="cpu")
+    for one, crop in zip(placed, found, strict=True):
+        own = segmenter.extract_object(Image.fromarray(one.source), one.box)
+        assert isinstance(own, np.ndarray)
+        apart = np.abs(pad_to_square(own, objects.SIDE).astype(int) - crop.astype(int)).max(2) > 30
+        assert apart.mean() < 0.03
+
+
+def test_noise_makes_what_is_cut_out_of_both_pictures_differ(
+    training: Callable[[str], ModuleType], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, objects = training("data"), training("objects")
+    pictures, cutter = data.Pictures(work), objects.Cutter(objects.SAM)
+    placed = objects.things(pictures, np.random.default_rng(1), np.full((256, 256, 3), 90, np.uint8), 4, 1.0)
+    apart = []
+    for doubt in (0.0, 1.0):
+        monkeypatch.setattr(objects, "DOUBT", doubt)
+        rng = np.random.default_rng(2)
+        sources, boxes = [one.source for one in placed], [one.box for one in placed]
+        twice = zip(cutter(sources, boxes, rng), cutter(sources, boxes, rng), strict=True)
+        apart.append(float(np.mean([(one != other).any(2).mean() for one, other in twice if one is not None])))
+    assert apart[0] == 0 < 0.02 < apart[1]
+
+
+def test_two_views_of_each_object_and_who_is_alike(training: Callable[[str], ModuleType], work: Path) -> None:
+    data, objects = training("data"), training("objects")
+    make = objects.Objects(data.Pictures(work))
+    one, two, groups = make(np.random.default_rng(0), 12)
+    again, _, _ = make(np.random.default_rng(0), 12)
+    assert one.shape == two.shape == (12, 3, 224, 224)
+    assert one.dtype == torch.uint8
+    assert torch.equal(one, again)
+    assert (groups.diff() >= 0).all()
+    assert 2 < len(groups.unique()) < 12
+    assert all(not torch.equal(*views) for views in zip(one, two, strict=True))
+
+
+def test_parts_of_a_picture_take_each_others_place(training: Callable[[str], ModuleType], work: Path) -> None:
+    data, objects = training("data"), training("objects")
+    pictures, rng = data.Pictures(work), np.random.default_rng(5)
+    canvas = pictures.background(rng, 256, 256)
+    first, *others = objects.parts(pictures, rng, canvas, 4, 1.0)
+    assert np.array_equal(first.source, canvas)
+    x0, y0, x1, y1 = map(int, first.box)
+    outside = np.ones((256, 256), bool)
+    outside[y0:y1, x0:x1] = False
+    for one in others:
+        assert one.box == one.edited_box == first.box
+        assert np.array_equal(one.source[outside], canvas[outside])
+        assert not np.array_equal(one.source, canvas)
+
+
+def test_the_pooled_loss_counts_pairs(training: Callable[[str], ModuleType]) -> None:
+    objects = training("objects")
+    rng = np.random.default_rng(6)
+    one, two = (rng.normal(size=(7, 5)) for _ in range(2))
+    groups = [0, 0, 0, 3, 4, 4, 6]
+    unit = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (one, two)]
+    same = [float(a @ b) for a, b in zip(*unit, strict=True)]
+    every = [(i, j, float(unit[0][i] @ unit[1][j])) for i in range(7) for j in range(7) if i != j]
+    alike = [cosine for i, j, cosine in every if groups[i] == groups[j]]
+    expected = [
+        np.mean([np.log1p(np.exp((cosine - own) / objects.SOFT)) for cosine in cosines for own in same])
+        for cosines in (alike, [cosine for _, _, cosine in every])
+    ]
+    tensors = (torch.from_numpy(one), torch.from_numpy(two), torch.tensor(groups))
+    loss, order = objects.pooled_contrast(*tensors)
+    assert float(loss) == pytest.approx(np.mean(expected))
+    assert order == pytest.approx(np.mean([own > cosine for cosine in alike for own in same]))
+    loss, _ = objects.pooled_contrast(*tensors[:2], torch.arange(7))
+    assert float(loss) == pytest.approx(expected[1])

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
-from common import Batch, Rng, Run, batch_of, export, info_nce, normalise, options, recolour, to_tensor
+from common import Batch, Rng, Run, batch_of, export, info_nce, normalise, options
 from data import Array, Pictures, paste, placement, reencode, warp
+from objects import SIDE, Objects, pooled_contrast, saved, toned
 from pytest_editeval.regions import paint, scale_box, select_patches
 
-SIDE = 224
 PATCH = 32
-OBJECTS = 28
+OBJECTS = 32
 SCENES = 14
 NAMES = ("colour", "blur", "noise", "object", "shift", "background")
 KINDS = len(NAMES)
@@ -122,73 +122,6 @@ class Student(nn.Module):
         self.coarse = float(COARSE_APART / 2 / spread[3 + FINE :].sum()) ** 0.5
 
 
-def object_view(rgba: Array, rng: Rng, size: float) -> Array:
-    """An object as a segmentation leaves it: on white, cropped about to its box, its mask not perfect."""
-    centre = (SIDE * (0.5 + rng.normal(0, 0.015)), SIDE * (0.5 + rng.normal(0, 0.015)))
-    matrix = placement(rng, size * SIDE, centre, 0.04, False)
-    matrix[:, :2] *= np.exp(rng.normal(0, 0.02, (1, 2))).astype(np.float32)
-    layer = warp(rgba, matrix, SIDE, SIDE)
-    kind = rng.random()
-    if kind < 0.15:
-        # A bite out of the mask, a rim lost, or a rim of what was behind.
-        where = rng.integers(0, SIDE, 2)
-        cv2.circle(layer, (int(where[0]), int(where[1])), int(rng.integers(15, 50)), (0,) * 4, -1)
-    elif kind < 0.3:
-        layer = np.asarray(cv2.erode(layer, np.ones((5, 5), np.uint8)), np.uint8)
-    return saved(paste(np.full((SIDE, SIDE, 3), 255, np.uint8), layer), rng)
-
-
-def rectangle_view(piece: Array, rng: Rng) -> Array:
-    """A rectangle of a photograph, centred on a white square as the package does it."""
-    scale = SIDE / max(piece.shape[:2])
-    size = max(1, round(piece.shape[1] * scale)), max(1, round(piece.shape[0] * scale))
-    piece = np.asarray(cv2.resize(saved(piece, rng), size, interpolation=cv2.INTER_AREA))
-    canvas = np.full((SIDE, SIDE, 3), 255, np.uint8)
-    y, x = (SIDE - size[1]) // 2, (SIDE - size[0]) // 2
-    canvas[y : y + size[1], x : x + size[0]] = piece
-    return canvas
-
-
-def toned(picture: Array, rng: Rng, strength: float) -> Array:
-    """In other colours and light; an alpha channel stays, and so does the white put behind it later."""
-    tone = recolour(to_tensor([picture[..., :3]]), rng, strength)[0].permute(1, 2, 0) * 255
-    return np.dstack([tone.numpy().astype(np.uint8), picture[..., 3:]])
-
-
-def object_views(pictures: Pictures, rng: Rng, number: int, calm: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Two views each of some objects, `(number, 3, 224, 224)`; the higher `calm`, the fewer strong recolourings.
-
-    Neighbours in the list of cut-outs come from one folder and are of one kind, pieces of one photograph too:
-    groups of them are the negatives that are hard to tell.
-    """
-    first: list[Array] = []
-    second: list[Array] = []
-    while len(first) < number:
-        together = int(rng.integers(1, 5))
-        if rng.random() < 0.3:
-            pieces = pictures.pieces(rng, together)
-            for piece in pieces:
-                first.append(rectangle_view(piece, rng))
-                second.append(rectangle_view(toned(piece, rng, float(rng.uniform() ** calm)), rng))
-            continue
-        for rgba in pictures.neighbours(rng, together):
-            size = rng.uniform(0.8, 1.05)
-            first.append(object_view(rgba, rng, size))
-            second.append(object_view(toned(rgba, rng, float(rng.uniform() ** calm)), rng, size))
-    return batch_of(first[:number]), batch_of(second[:number])
-
-
-def saved(picture: Array, rng: Rng) -> Array:
-    """What happens to every edit: made at another size, and saved as JPEG."""
-    h, w = picture.shape[:2]
-    if rng.random() < 0.85:
-        part = rng.uniform(0.6, 0.97)
-        small = cv2.resize(picture, (max(1, int(w * part)), max(1, int(h * part))), interpolation=cv2.INTER_AREA)
-        method = cv2.INTER_CUBIC if rng.random() < 0.7 else cv2.INTER_LINEAR
-        picture = np.asarray(cv2.resize(small, (w, h), interpolation=method))
-    return reencode(picture, int(rng.integers(55, 97))) if rng.random() < 0.9 else picture
-
-
 def leak(pictures: Pictures, picture: Array, kind: int, rng: Rng) -> Array:
     """A change one can see, over the whole of a square picture."""
     side = len(picture)
@@ -215,15 +148,17 @@ def leak(pictures: Pictures, picture: Array, kind: int, rng: Rng) -> Array:
 class Views:
     """Two views of objects; scenes, each plain, well edited in a box, and edited there with three leaks.
 
-    The tensors: both views; plain, good and leaking scenes `(SCENES * (2 + LEAKS), 3, 224, 224)`, the free patches
-    outside of the box `(SCENES, 49)`, and the kinds of leaks `(SCENES, LEAKS)`.
+    The tensors: both views, and the groups of the objects `(OBJECTS,)`; plain, good and leaking scenes
+    `(SCENES * (2 + LEAKS), 3, 224, 224)`, the free patches outside of the box `(SCENES, 49)`, and the kinds of leaks
+    `(SCENES, LEAKS)`.
     """
 
     def __init__(self, pictures: Pictures) -> None:
         self.pictures = pictures
+        self.objects = Objects(pictures)
 
     def __call__(self, rng: Rng, step: int) -> Batch:
-        one, two = object_views(self.pictures, rng, OBJECTS)
+        one, two, groups = self.objects(rng, OBJECTS)
         rows: list[list[Array]] = []
         free, kinds = [], []
         for _ in range(SCENES):
@@ -232,7 +167,7 @@ class Views:
             free.append(outside)
             kinds.append(leaks)
         scenes = batch_of([row[column] for column in range(2 + LEAKS) for row in rows])
-        return one, two, scenes, torch.from_numpy(np.stack(free)), torch.from_numpy(np.stack(kinds))
+        return one, two, groups, scenes, torch.from_numpy(np.stack(free)), torch.from_numpy(np.stack(kinds))
 
     def _scene(self, rng: Rng) -> tuple[list[Array], NDArray[np.bool_], NDArray[np.int64]]:
         side = int(rng.choice((224, 256, 320, 384, 448)))
@@ -324,21 +259,23 @@ def main() -> None:
     pooled = Pooled()
     run = Run("clip", args, model, rate=1e-3, decay=0.05, muon=True, memory=pooled)
     views = Views(Pictures(args.work))
-    model.calibrate(torch.cat([views(np.random.default_rng((args.seed, step)), step)[2] for step in range(4)]) / 255)
-    for one, two, scenes, free, kinds in run.batches(views):
+    model.calibrate(torch.cat([views(np.random.default_rng((args.seed, step)), step)[3] for step in range(4)]) / 255)
+    for one, two, groups, scenes, free, kinds in run.batches(views):
         scenes = scenes.float() / 255
         with torch.autocast("cpu", torch.bfloat16):
             rows = model(torch.cat([one.float() / 255, two.float() / 255, scenes])).float()
         cls, patches = rows[: 2 * OBJECTS, 0], rows[2 * OBJECTS :, 1:]
         contrast, right = info_nce(cls[:OBJECTS], cls[OBJECTS:], 0.07)
+        alike, order = pooled_contrast(cls[:OBJECTS], cls[OBJECTS:], groups)
         rank, rates = pooled(patches, free, kinds)
         wanted = model.description(scenes)
         off = (patches - wanted).square().mean((0, 1))
         colour, seen = off[:3].sum(), off[3:].sum()
         scale = (cls.square().sum(-1).mean() / 50).log().square()
         run.update(
-            contrast + 0.04 * colour + 0.04 * seen + 14 * rank + 0.1 * scale,
-            {"contrast": contrast.item(), "right": right, "rank": rank.item()}
+            contrast + alike + 0.04 * colour + 0.04 * seen + 14 * rank + 0.1 * scale,
+            {"contrast": contrast.item(), "right": right, "alike": alike.item(), "order": order}
+            | {"rank": rank.item()}
             | {"colour": colour.item(), "detail": seen.item()}
             | dict(zip((f"{name} leak" for name in NAMES), rates, strict=False)),
         )

@@ -32,7 +32,7 @@ from transformers import DINOv3ViTConfig, DINOv3ViTImageProcessor, DINOv3ViTMode
 
 from common import Batch, Rng, Run, export, info_nce, normalise, options, recolour, to_tensor
 from data import Pictures, reencode
-from train_clip import object_views
+from objects import Objects, pooled_contrast
 
 PATCH = 16
 REGISTERS = 4
@@ -65,7 +65,7 @@ class Stage:
 
 
 # Most of the time goes to small pictures, where a step has four times as many of them.
-STAGES = (Stage(0.6, 128, 64, 16, 28), Stage(1.01, 224, 96, 6, 12))
+STAGES = (Stage(0.6, 128, 64, 16, 28), Stage(1.01, 224, 96, 6, 20))
 
 
 def stage_at(part: float) -> Stage:
@@ -185,6 +185,7 @@ class Views:
 
     def __init__(self, pictures: Pictures, steps: int) -> None:
         self.pictures, self.steps = pictures, steps
+        self.objects = Objects(pictures)
 
     def __call__(self, rng: Rng, step: int) -> Batch:
         stage = stage_at(step / self.steps)
@@ -197,7 +198,8 @@ class Views:
         # The scenes of the second half are masked, each view in its own way; the others serve the patch terms.
         masks = random_block_mask((2 * half, grid, grid), batch_mask_ratio=1.0, max_image_mask_ratio=0.5)
         views = [one, two, local_views(canvas, stage.local, rng)]
-        for objects in object_views(self.pictures, rng, stage.objects, calm=1.5):
+        *pair, groups = self.objects(rng, stage.objects, calm=1.5)
+        for objects in pair:
             objects = objects.float() / 255
             if stage.side != objects.shape[-1]:
                 objects = F.interpolate(objects, (stage.side,) * 2, mode="bilinear", antialias=True)
@@ -207,6 +209,7 @@ class Views:
             place_one,
             place_two,
             masks.flatten(1),
+            groups,
         )
 
 
@@ -267,7 +270,7 @@ def main() -> None:
     teacher.load_state_dict(student.state_dict())
     both = nn.ModuleDict({"student": student, "teacher": teacher})
     run = Run("dinov3", args, both, rate=1e-3, decay=0.05)
-    for *pictures, place_one, place_two, masks in run.batches(Views(Pictures(args.work), args.steps)):
+    for *pictures, place_one, place_two, masks, groups in run.batches(Views(Pictures(args.work), args.steps)):
         one, two, small, left, right = (batch.float() / 255 for batch in pictures)
         number, objects = len(one), len(left)
         with torch.autocast("cpu", torch.bfloat16):
@@ -286,15 +289,16 @@ def main() -> None:
         gram = ((moved + 1e-4).log() - (wide + 1e-3).log()).mean()
         middle = cls.mean(0)
         contrast, right_share = info_nce(cls[:objects] - middle, cls[objects:] - middle, 0.1)
+        order_loss, order = pooled_contrast(cls[:objects], cls[objects:], groups)
         deviation = wide.mean().div(2).sqrt()
         raw = F.normalize(cls[:objects], dim=-1)
         alike = ((raw @ raw.T).sum() - objects) / (objects * (objects - 1))
         span = (deviation / CONTRAST).log().square() + (alike - 0.4).square()
         distilled = parts["dino"] + parts["ibot"] + 0.1 * parts["koleo"]
         run.update(
-            distilled + contrast + 0.25 * same + 0.5 * gram + 0.5 * span,
+            distilled + contrast + order_loss + 0.25 * same + 0.5 * gram + 0.5 * span,
             {name: part.item() for name, part in parts.items()}
-            | {"contrast": contrast.item(), "right": right_share, "same": same.item(), "hit": hit}
+            | {"contrast": contrast.item(), "right": right_share, "order": order, "same": same.item(), "hit": hit}
             | {"moved": moved.mean().item(), "deviation": deviation.item(), "alike": alike.item()},
         )
         update_momentum(student, teacher, cosine_schedule(run.step, run.steps, *MOMENTUM))
