@@ -57,7 +57,7 @@ def package_versions() -> dict[str, str]:
 def own_code() -> str:
     """Digest of this package's modules between an image and a score, so that no change of them goes unseen."""
     files = sorted((PACKAGE / "vision").glob("*.py"))
-    files += [PACKAGE / f"{name}.py" for name in ("needs", "regions", "tiling")]
+    files += [PACKAGE / f"{name}.py" for name in ("boxes", "needs", "regions", "tiling")]
     return _files_digest(files)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_editeval.regions import PatchGrid, PixelBox, Size
+from pytest_editeval.boxes import PixelBox, Size
+from pytest_editeval.regions import PatchGrid
 
 PATCHES, OBJECTS = "patches", "objects"
 WHOLE = 65535

@@ -13,7 +13,8 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_editeval.regions import PatchGrid, Size, select_region, split_pairs
+from pytest_editeval.boxes import Size, split_pairs
+from pytest_editeval.regions import PatchGrid, select_region
 from pytest_editeval.registry import Box, Color, MaskMode, MetricSpec
 from pytest_editeval.results import SoftFailure
 from pytest_editeval.tiling import averaged

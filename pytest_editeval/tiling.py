@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_editeval.regions import Counts, Geometry, PatchGrid, PixelBox, Size, clip_box, paint
+from pytest_editeval.boxes import PixelBox, Size, clip_box
+from pytest_editeval.regions import Counts, Geometry, PatchGrid, paint
 from pytest_editeval.registry import Box, MaskMode
 
 Weights = NDArray[np.float64]

@@ -28,7 +28,17 @@ LAYERS = [
         "locations",
         "needs",
     }
-    | {"candidates", "case_format", "case_reader", "controls", "derived", "evidence", "suites", "threshold_edits"}
+    | {
+        "boxes",
+        "candidates",
+        "case_format",
+        "case_reader",
+        "controls",
+        "derived",
+        "evidence",
+        "suites",
+        "threshold_edits",
+    }
     | {"frames", "profiles", "references", "regions", "registry", "results_columns", "results_file", "results_journal"}
     | {"json_text", "lock_file", "regular_file", "results_reader", "tiling", "validation", "whole_file"}
     | {"yaml_builder", "yaml_edits", "yaml_loader", "yamlfile"},

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pytest_editeval import CLIPMixin, DINOv3Mixin, MaskProcessor
-from pytest_editeval.regions import Geometry, check_boxes, select_patches, select_region, split_pairs
+from pytest_editeval.boxes import check_boxes, split_pairs
+from pytest_editeval.regions import Geometry, select_patches, select_region
 from pytest_editeval.registry import Box
 from pytest_editeval.results import Reason, SoftFailure
 from pytest_editeval.vision.backbones import Backbone

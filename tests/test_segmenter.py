@@ -15,8 +15,8 @@ import checkpoints
 import oracle
 from conftest import picture
 from pytest_editeval import SAMSegmenter
+from pytest_editeval.boxes import clip_box
 from pytest_editeval.errors import CheckpointError
-from pytest_editeval.regions import clip_box
 from pytest_editeval.results import Reason, SoftFailure
 from pytest_editeval.vision.objects import cut_out, pad_to_square
 from pytest_editeval.vision.sam_models import build_sam

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_editeval.boxes import clip_box
 from pytest_editeval.needs import ImageRef, Plan, ScoreRequest, plan
-from pytest_editeval.regions import Geometry, PatchGrid, clip_box, paint, select_region
+from pytest_editeval.regions import Geometry, PatchGrid, paint, select_region
 from pytest_editeval.registry import Box, MaskMode, MetricSpec, get_metric
 from pytest_editeval.results import Reason, SoftFailure
 from pytest_editeval.tiling import Averaged, TiledGeometry, averaged, axis_windows, block_means, block_sums

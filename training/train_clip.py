@@ -24,7 +24,8 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 from common import Batch, Rng, Run, batch_of, export, info_nce, normalise, options
 from data import Array, Pictures, paste, placement, reencode, warp
 from objects import SIDE, Objects, pooled_contrast, saved, toned
-from pytest_editeval.regions import paint, scale_box, select_patches
+from pytest_editeval.boxes import scale_box
+from pytest_editeval.regions import paint, select_patches
 
 PATCH = 32
 OBJECTS = 32

@@ -16,10 +16,10 @@ from itertools import chain, takewhile
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pytest_editeval.boxes import misses
 from pytest_editeval.errors import ImageError
 from pytest_editeval.locations import Location
 from pytest_editeval.needs import ImageRef, Need, ObjectNeed, ScoreRequest
-from pytest_editeval.regions import misses
 from pytest_editeval.registry import Box
 from pytest_editeval.results import Score
 

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_editeval.boxes import Size
 from pytest_editeval.device import check_memory, resolve_device
 from pytest_editeval.digests import digest_of, version_of
 from pytest_editeval.errors import CheckpointError, MetricError
 from pytest_editeval.faults import first_line
-from pytest_editeval.regions import Geometry, PatchGrid, Size
+from pytest_editeval.regions import Geometry, PatchGrid
 from pytest_editeval.tiling import TiledGeometry
 from pytest_editeval.vision.batches import BatchSize, default_size
 from pytest_editeval.vision.checkpoint_config import BackboneInfo, checked_geometry

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_editeval.boxes import Size, clip_box
 from pytest_editeval.evidence import MOST_PATCHES, OBJECTS, PATCHES, object_data, patch_data
 from pytest_editeval.needs import Need, Plan, ScoreRequest
-from pytest_editeval.regions import PatchGrid, Size, clip_box
+from pytest_editeval.regions import PatchGrid
 from pytest_editeval.registry import MetricSpec
 from pytest_editeval.results import Score, SoftFailure
 from pytest_editeval.tiling import averaged, block_means, block_sums

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from pytest_editeval.boxes import clip_box
 from pytest_editeval.derived import Bands, Destroyed, Disturbance, Recipe
 from pytest_editeval.errors import ImageError
 from pytest_editeval.needs import ImageRef
-from pytest_editeval.regions import clip_box, paint
+from pytest_editeval.regions import paint
 
 JPEG_QUALITY = 95
 RESIZED_TO = 7 / 8

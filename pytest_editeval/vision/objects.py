@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_editeval.boxes import clip_box
 from pytest_editeval.pixel_limit import check_pixels
-from pytest_editeval.regions import clip_box
 from pytest_editeval.registry import WHITE, Box, Color
 
 Pixels = NDArray[np.uint8]

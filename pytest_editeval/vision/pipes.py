@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_editeval.boxes import check_boxes
 from pytest_editeval.errors import CheckpointError, UnknownMetricError, known_names
 from pytest_editeval.needs import ImageNeed, ImageRef, ScoreRequest
-from pytest_editeval.regions import MaskProcessor, check_boxes
+from pytest_editeval.regions import MaskProcessor
 from pytest_editeval.registry import (
     EXACT_PATCHES,
     PATCH_MASK_THRESHOLD,

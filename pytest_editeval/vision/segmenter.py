@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pytest_editeval.boxes import check_boxes, clip_box
 from pytest_editeval.device import resolve_device
 from pytest_editeval.digests import digest_of
 from pytest_editeval.errors import CheckpointError, EditEvalError, MetricError
 from pytest_editeval.hidden import without_hidden
-from pytest_editeval.regions import check_boxes, clip_box
 from pytest_editeval.registry import WHITE, Box, Color
 from pytest_editeval.results import Reason, SoftFailure
 from pytest_editeval.vision.batches import BatchSize, default_size, is_out_of_memory

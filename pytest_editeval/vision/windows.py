@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pytest_editeval.boxes import PixelBox
 from pytest_editeval.errors import CheckpointError, known_names, unknown
-from pytest_editeval.regions import Geometry, PixelBox
+from pytest_editeval.regions import Geometry
 from pytest_editeval.tiling import TiledGeometry
 from pytest_editeval.vision.checkpoint_config import LARGEST_INPUT, checked_geometry
 from pytest_editeval.vision.features import Features
