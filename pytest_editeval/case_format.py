@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pytest_editeval.case_schema import ObjectCheckFields, Pair, PatchCheckFields, ScaleFields, check_model, models
+from pytest_editeval.case_fields import ObjectCheckFields, Pair, PatchCheckFields, ScaleFields
+from pytest_editeval.case_schema import check_model, models
 from pytest_editeval.checks import RepeatSpec
 from pytest_editeval.errors import MAX_QUOTED, CaseError
 from pytest_editeval.registry import MetricSpec

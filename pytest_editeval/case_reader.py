@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pytest_editeval.case_fields import is_case_id
 from pytest_editeval.case_format import CaseFormat, Defaults, Fields, fields, too_large
-from pytest_editeval.case_schema import is_case_id
 from pytest_editeval.checks import BrokenCase, BrokenCheck, CheckSpec, EditCase
 from pytest_editeval.confinement import Confinement
 from pytest_editeval.derived import Bands, Derived

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "pytest_editeval"
 LAYERS = [
     {"amounts", "errors", "escapes", "faults", "hidden", "reckoning", "results", "statuses"},
     {
+        "case_fields",
         "case_schema",
         "cases",
         "check_rows",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_editeval.case_schema import CaseFields, ObjectCheckFields, PatchCheckFields
+from pytest_editeval.case_fields import CaseFields, ObjectCheckFields, PatchCheckFields
 from pytest_editeval.gate_rules import SCORE_STATISTICS, WHERE, GateFields
 from pytest_editeval.gating.baseline import Accepted, Baseline
 from pytest_editeval.gating.baseline_file import baseline_text
