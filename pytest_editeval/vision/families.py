@@ -57,7 +57,8 @@ that timm has."""
 
 FAMILIES: Mapping[str, Family] = CLIP_FAMILIES | DINO_FAMILIES
 
-REFUSED = {"siglip2": "its inputs have no one size (NaFlex); take the SigLIP 2 checkpoint of a fixed size, such as 224"}
+_NAFLEX = "its inputs have no one size (NaFlex); take the SigLIP 2 checkpoint of a fixed size, such as 224"
+REFUSED = {"siglip2": _NAFLEX, "siglip2_vision_model": _NAFLEX}
 """Kinds that are near one of these, and why they are none."""
 
 

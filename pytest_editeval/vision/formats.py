@@ -88,7 +88,7 @@ class TransformersFormat:
         """The checkpoint's own."""
         from pytest_editeval.vision.networks import load_processor
 
-        return load_processor(self.info.model_path)
+        return load_processor(self.info)
 
 
 @dataclass(frozen=True)
