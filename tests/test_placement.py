@@ -82,6 +82,27 @@ def test_other_formats_are_spread_as_well(make: Any, tmp_path: Path, monkeypatch
         none.encode([image])
 
 
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
+def test_an_attention_pooling_is_kept_on_the_disk_too(
+    part: float, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """SigLIP's, which is an attention of torch's, whose last layer's weights are used without a call of that layer."""
+    path = checkpoints.make_siglip(tmp_path / "siglip", image_size=64, patch_size=16, width=32, layers=4)
+    image = picture(1, 96, 96)
+    network = transformers.SiglipVisionModel.from_pretrained(path).eval()
+    pixels = transformers.AutoImageProcessor.from_pretrained(path)(image, return_tensors="pt").pixel_values
+    with torch.no_grad():
+        pooled = network(pixel_values=pixels).pooler_output[0].numpy()
+    whole = sum(value.numel() * 4 for value in network.parameters())
+    budget = {"cpu": f"{int(part * whole / 1000)}KB"}
+    spread = CLIPMixin(model_path=str(path), device="cpu", device_map="auto", max_memory=budget)
+    capfd.readouterr()
+    for _ in range(2):
+        np.testing.assert_allclose(spread.encode([image])[0].cls, pooled, rtol=1e-4, atol=1e-4)
+    assert any(parameter.is_meta for parameter in spread.model.parameters())
+    assert "offloaded" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("mixin", [CLIPMixin, DINOv3Mixin])
 def test_weights_in_8_bits(mixin: Any, models: Path) -> None:
     """Each weight is within a step of 256 of its row's range, biases are as they were, and features nearly."""
