@@ -61,7 +61,12 @@ def of_timm(folder: Path) -> dict[str, Any]:
     return {"model_path": str(checkpoints.make_timm(folder / "vit", "vit_small_patch16_dinov3", **arguments))}
 
 
-@pytest.mark.parametrize("make", [original, of_timm])
+def convnext_of_timm(folder: Path) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32)}
+    return {"model_path": str(checkpoints.make_timm(folder / "convnext", "convnext_tiny", **arguments))}
+
+
+@pytest.mark.parametrize("make", [original, of_timm, convnext_of_timm])
 def test_other_formats_are_spread_as_well(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "own"))

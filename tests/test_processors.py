@@ -104,6 +104,17 @@ def test_what_a_geometry_cannot_be_is_refused(
         reads(model_path=str(path), device="cpu").encode([picture(1)])
 
 
+def test_what_no_backbone_takes_is_refused_by_its_family_or_as_a_file(tmp_path: Path) -> None:
+    sam, file = checkpoints.make_sam_hf(tmp_path / "sam"), checkpoints.make_sam_pth(tmp_path / "sam.pth")
+    for mixin in (CLIPMixin, DINOv3Mixin):
+        with pytest.raises(CheckpointError, match=rf"is a 'sam' checkpoint; {mixin.__name__} takes: "):
+            mixin(model_path=str(sam), device="cpu")
+    with pytest.raises(
+        CheckpointError, match=r"sam.pth is a file, and a directory in transformers' format or a hub id"
+    ):
+        CLIPMixin(model_path=str(file), device="cpu")
+
+
 def test_siglip_2_of_any_size_is_refused_as_a_vision_tower_too(tmp_path: Path) -> None:
     path = checkpoints.make_siglip(tmp_path / "siglip", image_size=64, patch_size=16, width=32, layers=1)
     config = json.loads((path / "config.json").read_text("utf-8"))

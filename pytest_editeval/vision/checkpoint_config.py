@@ -28,7 +28,7 @@ KNOWN_SIZES = {
 }
 """Input size and patch size by name, for a checkpoint whose own files do not say."""
 UNKNOWN_SIZES = (224, 16)
-"""The same of a family that is not known, which is refused by its name."""
+"""What stands for the sizes of a family that is not known."""
 
 CLASS_SIZE = 224
 """Size and crop that the image processors of all families have where their file names none."""
@@ -59,6 +59,8 @@ def read_json(model_path: str, name: str) -> dict[str, Any] | None:
 
 def read_config(model_path: str) -> dict[str, Any]:
     """The checkpoint's `config.json`, in which timm's networks have the `model_type` ``timm``."""
+    if is_local(model_path) and local_path(model_path).is_file():
+        raise CheckpointError(f"{model_path} is a file, and a directory in transformers' format or a hub id is needed")
     config = read_json(model_path, "config.json")
     if config is None:
         raise CheckpointError(f"{model_path} is no checkpoint: it has no config.json")
@@ -88,13 +90,15 @@ def read_backbone(model_path: str) -> BackboneInfo:
     not divide the input, or the files contradict each other.
     """
     config = read_config(model_path)
+    family = FAMILIES.get(config["model_type"])
+    if family is None:  # refused by its name, whatever its processor is
+        return BackboneInfo(model_path, config["model_type"], Geometry(*UNKNOWN_SIZES), 0, None)
     processor = read_processor(model_path)
     vision = config.get("vision_config") or config
     if not isinstance(vision, dict):
         raise CheckpointError(f"{model_path}: vision_config in its config.json is no JSON object")
-    family = FAMILIES.get(config["model_type"])
-    default = family.sizes if family else UNKNOWN_SIZES
-    known = next((sizes for name, sizes in reversed(KNOWN_SIZES.items()) if name in Path(model_path).name), default)
+    named = (sizes for name, sizes in reversed(KNOWN_SIZES.items()) if name in Path(model_path).name)
+    known = next(named, family.sizes)
     patch_size = _square(stride(vision), known[1], model_path, "patch_size")
     trained = vision.get("image_size")
     trained = trained if isinstance(trained, int) else None
@@ -102,7 +106,7 @@ def read_backbone(model_path: str) -> BackboneInfo:
     if edge is not None and edge < input_size:
         raise CheckpointError(f"{model_path}: its image processor crops {input_size} px out of {edge} px")
     # A network of one size may leave a rest of its input out, as SigLIP's of 384 px and patches of 14 px does.
-    fixed = family is not None and not family.resizable and trained == input_size
+    fixed = not family.resizable and trained == input_size
     geometry = checked_geometry(model_path, input_size, patch_size, edge, whole=not fixed)
     registers = vision.get("num_register_tokens") or 0
     if not isinstance(registers, int) or registers < 0:
@@ -125,8 +129,7 @@ def _processed_size(
         raise CheckpointError(
             f"{model_path}: its image processor does not resize (do_resize is false), so inputs have no one size"
         )
-    family = FAMILIES.get(model_type)
-    usual = CLASS_SIZE if family and family.resizable else fallback
+    usual = CLASS_SIZE if FAMILIES[model_type].resizable else fallback
     size = processor.get("size")
     if size is None or isinstance(size, int):
         side = size or (usual if processor.get("crop_size") is None else CLASS_SIZE)
