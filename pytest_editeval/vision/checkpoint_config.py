@@ -108,7 +108,7 @@ def read_backbone(model_path: str) -> BackboneInfo:
     # A network of one size may leave a rest of its input out, as SigLIP's of 384 px and patches of 14 px does.
     fixed = not family.resizable and trained == input_size
     geometry = checked_geometry(model_path, input_size, patch_size, edge, whole=not fixed)
-    registers = vision.get("num_register_tokens") or 0
+    registers = vision.get("num_register_tokens", family.registers) or 0
     if not isinstance(registers, int) or registers < 0:
         raise CheckpointError(f"{model_path}: num_register_tokens in its config.json is no whole number: {registers!r}")
     return BackboneInfo(model_path, config["model_type"], geometry, registers, trained)
