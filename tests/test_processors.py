@@ -19,6 +19,7 @@ from pytest_editeval.errors import CheckpointError
 from pytest_editeval.regions import Geometry, select_region
 from pytest_editeval.results import SoftFailure
 from pytest_editeval.vision.backbones import Backbone
+from pytest_editeval.vision.description import describe
 
 SIZES = [(96, 96), (151, 90), (61, 137)]
 SQUARE = {"height": 56, "width": 56}
@@ -113,6 +114,14 @@ def test_what_no_backbone_takes_is_refused_by_its_family_or_as_a_file(tmp_path: 
         CheckpointError, match=r"sam.pth is a file, and a directory in transformers' format or a hub id"
     ):
         CLIPMixin(model_path=str(file), device="cpu")
+
+
+def test_a_processor_that_does_not_normalise_has_no_normalisation(tmp_path: Path) -> None:
+    path, _, _ = changed(dinov3(tmp_path / "checkpoint"), {"do_normalize": False})
+    assert DINOv3Mixin(model_path=str(path), device="cpu").manifest["mean"] is None
+    assert describe(str(path)).mean is None
+    with pytest.raises(CheckpointError, match=r"domain: web, and by its preprocessor_config.json .* not normalised"):
+        DINOv3Mixin(model_path=str(path), device="cpu", domain="web")
 
 
 def test_siglip_2_of_any_size_is_refused_as_a_vision_tower_too(tmp_path: Path) -> None:

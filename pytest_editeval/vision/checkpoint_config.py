@@ -83,6 +83,14 @@ def read_processor(model_path: str) -> dict[str, Any]:
     return processor
 
 
+def read_normalisation(model_path: str) -> tuple[Any, Any]:
+    """`image_mean` and `image_std` as the image processor's file has them; `None` where it says that none is done."""
+    processor = read_processor(model_path)
+    if processor.get("do_normalize") is False:
+        return None, None
+    return processor.get("image_mean"), processor.get("image_std")
+
+
 def read_backbone(model_path: str) -> BackboneInfo:
     """Family, geometry and tokens of a vision backbone.
 

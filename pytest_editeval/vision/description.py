@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pytest_editeval.errors import CheckpointError, display_path
-from pytest_editeval.vision.checkpoint_config import SAM_TYPES, BackboneInfo, read_backbone, read_config, read_processor
+from pytest_editeval.vision.checkpoint_config import (
+    SAM_TYPES,
+    BackboneInfo,
+    read_backbone,
+    read_config,
+    read_normalisation,
+    read_processor,
+)
 from pytest_editeval.vision.checkpoints import (
     checkpoint_files,
     checkpoint_folder,
@@ -169,9 +176,7 @@ def _sam_input(model_path: str) -> str:
 
 
 def _normalisation(model_path: str) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    processor = read_processor(model_path)
-    found = (processor.get(key) for key in ("image_mean", "image_std"))
-    mean, std = (tuple(one) if isinstance(one, list) and one else None for one in found)
+    mean, std = (tuple(one) if isinstance(one, list) and one else None for one in read_normalisation(model_path))
     return mean, std
 
 
