@@ -56,6 +56,8 @@ class PatchGrid(Protocol):
 class Geometry:
     """The way of an image to a backbone's input: resize, then centre crop.
 
+    Pixels at the right and lower edge of the input that make no whole patch are seen by none.
+
     With `shortest_edge` the shorter side is resized to it, the longer one in proportion, and the centre
     `input_size` x `input_size` is kept; without, the whole image is squashed to the input square.
     Pixels (`pytest_editeval.vision.backbones`) and boxes both go through this one object.
@@ -113,7 +115,8 @@ class Geometry:
     def coverage(self, boxes: Sequence[Box], mode: MaskMode, size: Size) -> tuple[Counts, Counts]:
         """Of each patch how many of its pixels the region has, and how many there are."""
         side = self.patch_size
-        mask = self.mask(boxes, mode, size).reshape(self.grid, side, self.grid, side)
+        seen = self.mask(boxes, mode, size)[: self.grid * side, : self.grid * side]
+        mask = seen.reshape(self.grid, side, self.grid, side)
         return mask.sum(axis=(1, 3), dtype=np.int64), np.full((self.grid, self.grid), side**2, np.int64)
 
     def area(self, size: Size) -> Box:

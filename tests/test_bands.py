@@ -219,6 +219,10 @@ def png(image: Image.Image) -> bytes:
     [
         (lambda path: save(path, scene(1, bands=3)), "has 3 bands, and band 4 is asked for; bands are counted from 1"),
         (lambda path: save(path, scene(1)[..., 0]), "has 1 band, and band 4 is asked for"),
+        (
+            lambda path: tifffile.imwrite(path, np.moveaxis(scene(1), 2, 0), photometric="minisblack"),  # 5 pages
+            "has 1 band on the first of its 5 pages, which is the one that is read, and band 4 is asked for",
+        ),
         (lambda path: save(path, scene(1).astype("complex64")), "its bands are complex64, not whole or floating-point"),
         (lambda path: path.write_bytes(b"II*\0" + b"\xff" * 40), "cannot read image .*a.tif: "),
         (lambda path: path.write_bytes(save(path, scene(1)).read_bytes()[:900]), "cannot read image .*a.tif: "),
@@ -233,6 +237,12 @@ def test_what_cannot_be_read_is_one_line(
         shown(tmp_path / "a.tif", Bands((4, 3, 2), value_range=(0, 200)))
     assert "\n" not in str(caught.value)
     assert not caplog.records
+
+
+def test_a_file_of_many_bands_is_no_picture_without_bands(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.tif", scene(1))
+    with pytest.raises(ImageError, match=r"not an image file: .*; a TIFF file of other bands .* needs `bands` in its"):
+        load_image(path)
 
 
 SAMPLE = io.BytesIO()

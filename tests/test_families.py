@@ -149,6 +149,26 @@ def test_sizes_that_the_files_leave_out_are_the_familys(tmp_path: Path) -> None:
     assert len(backbone.encode([picture(1)])[0].patches) == 196
 
 
+@pytest.mark.parametrize(
+    ("make", "settings"),
+    [(checkpoints.make_dinov2, {"patch_size": 14}), (checkpoints.make_dinov2, {"patch_size": 16, "registers": 4})],
+)
+def test_tokens_that_the_files_leave_out_are_the_familys(
+    make: Callable[..., Path], settings: dict[str, Any], tmp_path: Path
+) -> None:
+    path = make(tmp_path / "checkpoint", image_size=112, **TINY, **settings)
+    config = json.loads((path / "config.json").read_text("utf-8"))
+    for name in ("patch_size", "num_register_tokens"):
+        config.pop(name, None)
+    (path / "config.json").write_text(json.dumps(config), "utf-8")
+    network = transformers.AutoModel.from_pretrained(path).eval()
+    pixels = transformers.AutoImageProcessor.from_pretrained(path)(picture(1), return_tensors="pt").pixel_values
+    with torch.no_grad():
+        rows = network(pixel_values=pixels).last_hidden_state[0].numpy()
+    found = DINOv3Mixin(model_path=str(path), device="cpu").encode([picture(1)])[0]
+    np.testing.assert_allclose(found.patches, rows[1 + settings.get("registers", 0) :], rtol=1e-4, atol=1e-4)
+
+
 def test_siglip_of_any_input_size_is_refused_with_what_to_take(tmp_path: Path) -> None:
     path = checkpoints.make_siglip(tmp_path / "siglip", patch_size=16, **TINY)
     config = json.loads((path / "config.json").read_text("utf-8"))

@@ -165,3 +165,21 @@ def test_nothing_is_loaded(models: Path) -> None:
     for name in ("clip", "dinov3", "sam-hf"):
         subprocess.run([sys.executable, "-c", code, str(models / name)], check=True, capture_output=True)
     subprocess.run([sys.executable, "-c", code, str(models / "sam.pth")], check=True, capture_output=True)
+
+
+def test_what_a_pipe_refuses_of_a_checkpoint_is_refused(tmp_path: Path) -> None:
+    dinov3 = checkpoints.make_dinov3(tmp_path / "dinov3", image_size=64, registers=1, width=16, layers=1)
+    assert describe(str(dinov3), "web").tokens == "CLS, 1 register, 4×4 patches of 16 px"
+    with pytest.raises(CheckpointError, match=r"the pipe has domain: satellite, whose image_mean is \[0\.43"):
+        describe(str(dinov3), "satellite")
+    with pytest.raises(CheckpointError, match="architecture is for a bare file of weights"):
+        describe(str(dinov3), None, "vit_small_patch16_224")
+    sam = checkpoints.make_sam_pth(tmp_path / "sam.pth")
+    with pytest.raises(CheckpointError, match="domain is a setting of DINOv3, and this is a 'segment-anything'"):
+        describe(str(sam), "web")
+    with pytest.raises(CheckpointError, match=r"is a safetensors file, .*; point model_path at its directory"):
+        describe(str(dinov3 / "model.safetensors"), "web")
+    config = json.loads((dinov3 / "config.json").read_text("utf-8")) | {"model_type": "siglip2_vision_model"}
+    (dinov3 / "config.json").write_text(json.dumps(config), "utf-8")
+    with pytest.raises(CheckpointError, match=r"which no pipe takes; .*NaFlex"):
+        describe(str(dinov3))

@@ -61,7 +61,12 @@ def of_timm(folder: Path) -> dict[str, Any]:
     return {"model_path": str(checkpoints.make_timm(folder / "vit", "vit_small_patch16_dinov3", **arguments))}
 
 
-@pytest.mark.parametrize("make", [original, of_timm])
+def convnext_of_timm(folder: Path) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"depths": (1, 1, 2, 1), "dims": (8, 16, 24, 32)}
+    return {"model_path": str(checkpoints.make_timm(folder / "convnext", "convnext_tiny", **arguments))}
+
+
+@pytest.mark.parametrize("make", [original, of_timm, convnext_of_timm])
 def test_other_formats_are_spread_as_well(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "own"))
@@ -80,6 +85,27 @@ def test_other_formats_are_spread_as_well(make: Any, tmp_path: Path, monkeypatch
     none = DINOv3Mixin(**settings, device="cpu", device_map="auto", max_memory={"cpu": "1KB"})
     with pytest.raises(CheckpointError, match=r"max_memory leaves no room|device_map: auto does not work here"):
         none.encode([image])
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
+def test_an_attention_pooling_is_kept_on_the_disk_too(
+    part: float, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """SigLIP's, which is an attention of torch's, whose last layer's weights are used without a call of that layer."""
+    path = checkpoints.make_siglip(tmp_path / "siglip", image_size=64, patch_size=16, width=32, layers=4)
+    image = picture(1, 96, 96)
+    network = transformers.SiglipVisionModel.from_pretrained(path).eval()
+    pixels = transformers.AutoImageProcessor.from_pretrained(path)(image, return_tensors="pt").pixel_values
+    with torch.no_grad():
+        pooled = network(pixel_values=pixels).pooler_output[0].numpy()
+    whole = sum(value.numel() * 4 for value in network.parameters())
+    budget = {"cpu": f"{int(part * whole / 1000)}KB"}
+    spread = CLIPMixin(model_path=str(path), device="cpu", device_map="auto", max_memory=budget)
+    capfd.readouterr()
+    for _ in range(2):
+        np.testing.assert_allclose(spread.encode([image])[0].cls, pooled, rtol=1e-4, atol=1e-4)
+    assert any(parameter.is_meta for parameter in spread.model.parameters())
+    assert "offloaded" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("mixin", [CLIPMixin, DINOv3Mixin])

@@ -49,7 +49,8 @@ def test_a_changed_checkpoint_stops_the_run(workers: list[str], locked: Project)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
-            "ERROR: editeval: editeval.lock.json: 1 difference* `editeval models lock` *",
+            "ERROR: editeval: editeval.lock.json: 1 difference* "
+            "`editeval models lock --config tiny.yaml --output editeval.lock.json` writes the lock again",
             "*./dinov3: model.safetensors has changed: expected ????????????... (* bytes), found ????????????... *",
         ]
     )

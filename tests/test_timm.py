@@ -66,6 +66,20 @@ def test_features_are_those_of_timm(kind: tuple[str, Path]) -> None:
         np.testing.assert_allclose(found.cls, cls, rtol=1e-4, atol=1e-4)
 
 
+def test_what_a_configuration_leaves_out_is_what_timm_takes(tmp_path: Path) -> None:
+    path = checkpoints.make_timm(tmp_path / "vit", "vit_small_patch16_224", **TINY, img_size=64)
+    config = json.loads((path / "config.json").read_text("utf-8"))
+    for name in ("crop_pct", "crop_mode", "interpolation"):
+        config["pretrained_cfg"].pop(name, None)
+    (path / "config.json").write_text(json.dumps(config), "utf-8")
+    image = picture(2, 90, 120)
+    model, pixels = by_timm(path, image)
+    with torch.no_grad():
+        rows = model.forward_features(pixels)[0].numpy()
+    found = DINOv3Mixin(model_path=str(path), device="cpu").encode([image])[0]
+    np.testing.assert_allclose(found.patches, rows[1:], rtol=1e-4, atol=1e-4)
+
+
 def test_a_marked_patch_is_found_where_it_was_put(kind: tuple[str, Path]) -> None:
     backbone = DINOv3Mixin(model_path=str(kind[1]), device="cpu", fit="squash")
     patch, side = backbone.patch_size, backbone.geometry.input_size

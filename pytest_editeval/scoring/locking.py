@@ -26,7 +26,9 @@ def check_lock(path: Path, profile: Profile) -> None:
     lines += differences(locked, found)
     if lines:
         head = f"{display_path(path)}: {len(lines)} difference(s) from the checkpoints that are locked"
-        cure = "if they are meant: `editeval models lock` writes the lock again"
+        config = f" --config {display_path(profile.path)}" if profile.path else ""
+        command = f"editeval models lock{config} --output {display_path(path)}"
+        cure = f"if they are meant: `{command}` writes the lock again"
         raise EditEvalError("\n  ".join([f"{head}; {cure}", *lines]))
 
 

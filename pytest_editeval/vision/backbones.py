@@ -284,7 +284,7 @@ class Backbone:
                 f"{self.model_path}: input_size {input_size} is not possible, its positions are for {own.input_size} px"
             )
         edge = own.shortest_edge and own.shortest_edge * input_size // own.input_size
-        checked_geometry(self.model_path, input_size, own.patch_size, edge)
+        checked_geometry(self.model_path, input_size, own.patch_size, edge, whole=self.kind.resizable)
         return replace(own, input_size=input_size, shortest_edge=edge)
 
     def _family(self, info: BackboneInfo) -> Family:

@@ -6,7 +6,7 @@ import io
 import logging
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from threading import get_ident
 from typing import Any, cast
@@ -18,9 +18,8 @@ from PIL import Image
 from pytest_editeval.derived import Bands
 from pytest_editeval.errors import ImageError
 from pytest_editeval.pixel_limit import OPTION, check_pixels, max_bytes
-from pytest_editeval.vision.decoding import STRIP_PIXELS, TURNS, decode, one_line
+from pytest_editeval.vision.decoding import STRIP_PIXELS, TURNS, decode, is_tiff, one_line
 
-HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 ORIENTATION, NODATA = 274, 42113
 COMPRESSION = re.compile(r"requires the 'imagecodecs' package")
 
@@ -29,11 +28,6 @@ _reading: set[int] = set()
 
 Limits = tuple[tuple[float, float], ...]
 """Of each band what becomes black, and what white."""
-
-
-def is_tiff(data: bytes) -> bool:
-    """Whether a file is TIFF or BigTIFF, by its first bytes."""
-    return data[:4] in HEADS
 
 
 def decode_bands(data: bytes, name: str, bands: Bands, limits: Callable[[], Limits]) -> Image.Image:
@@ -94,7 +88,7 @@ def _read(
         with _unlogged(), tifffile.TiffFile(io.BytesIO(data)) as file:
             page = cast(Any, file.pages[0])
             check_pixels(page.imagewidth, page.imagelength, name)
-            _check_page(page, name, numbers)
+            _check_page(page, name, numbers, file.pages)
             values = _pixel_by_pixel(page, name)
             turn = TURNS.get(page.tags[ORIENTATION].value if ORIENTATION in page.tags else 1)
             nodata = str(page.tags[NODATA].value) if NODATA in page.tags else ""
@@ -139,11 +133,12 @@ def _pixel_by_pixel(page: Any, name: str) -> NDArray[Any]:
     return cast(NDArray[Any], values)
 
 
-def _check_page(page: Any, name: str, numbers: tuple[int, ...]) -> None:
+def _check_page(page: Any, name: str, numbers: tuple[int, ...], pages: Sized) -> None:
     if max(numbers) > page.samplesperpixel:
         count = page.samplesperpixel
         found = f"{count} band" if count == 1 else f"{count} bands"
-        raise ImageError(f"{name} has {found}, and band {max(numbers)} is asked for; bands are counted from 1")
+        where = f" on the first of its {len(pages)} pages, which is the one that is read" if len(pages) > 1 else ""
+        raise ImageError(f"{name} has {found}{where}, and band {max(numbers)} is asked for; bands are counted from 1")
     if page.dtype is None or page.dtype.kind not in "uif":
         raise ImageError(f"{name}: the values of its bands are {page.dtype}, not whole or floating-point numbers")
     needed = page.imagewidth * page.imagelength * page.samplesperpixel * page.dtype.itemsize

@@ -22,6 +22,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF", "JPEG2000
 """Pillow's names of what is read. The last two have to be registered by another package, and the formats that Pillow
 knows beside these are not for photographs; one of them, EPS, is a program that Ghostscript would run."""
 
+TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
 STRIP_PIXELS = 4_000_000
 """Conversions that need room for several copies are done in strips of so many pixels."""
 
@@ -73,7 +75,13 @@ def _decode(data: bytes, name: str) -> Image.Image:
                 image.info["transparency"] = _in_eight_bits(image.info["transparency"], image.mode, data[24])
             return _rgb(image, name)
     except UnidentifiedImageError:
-        raise ImageError(f"not an image file: {name} ({len(data)} bytes)") from None
+        bands = "; a TIFF file of other bands than grey or RGB needs `bands` in its case" if is_tiff(data) else ""
+        raise ImageError(f"not an image file: {name} ({len(data)} bytes){bands}") from None
+
+
+def is_tiff(data: bytes) -> bool:
+    """Whether a file is TIFF or BigTIFF, by its first bytes."""
+    return data[:4] in TIFF_HEADS
 
 
 def _in_eight_bits(transparent: Any, mode: str, depth: int) -> Any:

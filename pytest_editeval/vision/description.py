@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pytest_editeval.errors import CheckpointError, display_path
-from pytest_editeval.vision.checkpoint_config import SAM_TYPES, BackboneInfo, read_backbone, read_config, read_processor
+from pytest_editeval.vision.checkpoint_config import (
+    SAM_TYPES,
+    BackboneInfo,
+    read_backbone,
+    read_config,
+    read_normalisation,
+    read_processor,
+)
 from pytest_editeval.vision.checkpoints import (
     checkpoint_files,
     checkpoint_folder,
@@ -19,7 +26,7 @@ from pytest_editeval.vision.checkpoints import (
     local_path,
 )
 from pytest_editeval.vision.dinov3_files import NORMALISATION, Domain
-from pytest_editeval.vision.families import CLIP_FAMILIES, DINO_FAMILIES, FAMILIES, SAM_FAMILIES, TIMM
+from pytest_editeval.vision.families import CLIP_FAMILIES, DINO_FAMILIES, FAMILIES, REFUSED, SAM_FAMILIES, TIMM
 from pytest_editeval.vision.formats import Format, OriginalFormat, TimmFormat, dino_format
 from pytest_editeval.vision.pth_header import tensor_shapes
 from pytest_editeval.vision.weights import check_weights
@@ -72,14 +79,17 @@ def describe(model_path: str, domain: Domain | None = None, architecture: str | 
     config = read_config(model_path)
     kind = config["model_type"]
     if kind == TIMM:
-        return _timm(model_path, domain)
+        return _timm(model_path, domain, architecture)
+    if domain is not None or architecture is not None:
+        _refuse_settings(model_path, kind, domain, architecture)
     held = check_weights(model_path, checkpoint_folder(model_path), config)
     rest = _rest(model_path, _pickled(model_path) or held.elements)
     if kind in SAM_FAMILIES:
         return Description(kind, "a sam block", None, _sam_input(model_path), *_normalisation(model_path), **rest)
     if kind not in FAMILIES:
         known = ", ".join([*sorted(CLIP_FAMILIES), *sorted(DINO_FAMILIES), *sorted(SAM_FAMILIES)])
-        raise CheckpointError(f"{model_path} is a {kind!r} checkpoint, which no pipe takes; known: {known}")
+        near = f"; {REFUSED[kind]}" if kind in REFUSED else ""
+        raise CheckpointError(f"{model_path} is a {kind!r} checkpoint, which no pipe takes; known: {known}{near}")
     info = read_backbone(model_path)
     pipe = "clip-pipe" if kind in CLIP_FAMILIES else "dino-v3-pipe"
     mean, std = _normalisation(model_path)
@@ -93,6 +103,8 @@ def _file(path: Path, domain: Domain | None, architecture: str | None) -> Descri
     rest = _rest(str(path), sum(math.prod(shape) for shape in shapes.values()))
     patch = shapes.get("image_encoder.patch_embed.proj.weight")
     if patch is not None:
+        if domain is not None or architecture is not None:
+            _refuse_settings(str(path), "segment-anything", domain, architecture)
         side = shapes["image_encoder.pos_embed"][1] * patch[-1]
         kind = next((name for name, width in SAM_TYPES.items() if width == patch[0]), f"an encoder {patch[0]} wide")
         prepared = f"the longer side resized to {side} px, padded to a square; patches of {patch[-1]} px"
@@ -100,8 +112,17 @@ def _file(path: Path, domain: Domain | None, architecture: str | None) -> Descri
     return _dino(dino_format(str(path), domain, architecture), rest)
 
 
-def _timm(model_path: str, domain: Domain | None) -> Description:
-    found = dino_format(model_path, domain, None)
+def _refuse_settings(model_path: str, kind: str, domain: Domain | None, architecture: str | None) -> None:
+    """`CheckpointError` where a pipe would refuse these settings of the checkpoint."""
+    if kind in DINO_FAMILIES:
+        dino_format(model_path, domain, architecture)
+        return
+    name = "domain" if domain is not None else "architecture"
+    raise CheckpointError(f"{model_path}: {name} is a setting of DINOv3, and this is a {kind!r} checkpoint")
+
+
+def _timm(model_path: str, domain: Domain | None, architecture: str | None) -> Description:
+    found = dino_format(model_path, domain, architecture)
     held = found.known.weights if isinstance(found, TimmFormat) else 0
     return _dino(found, _rest(model_path, held))
 
@@ -134,7 +155,7 @@ def _tokens(info: BackboneInfo) -> str:
     grid = info.geometry.grid
     parts = [] if FAMILIES[info.model_type].pooled else ["CLS"]
     if info.num_register_tokens:
-        parts.append(f"{info.num_register_tokens} registers")
+        parts.append(f"{info.num_register_tokens} register{'' if info.num_register_tokens == 1 else 's'}")
     parts.append(f"{grid}×{grid} patches of {info.geometry.patch_size} px")
     return ", ".join(parts) + ("; the pooled output stands for CLS" if FAMILIES[info.model_type].pooled else "")
 
@@ -155,9 +176,7 @@ def _sam_input(model_path: str) -> str:
 
 
 def _normalisation(model_path: str) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
-    processor = read_processor(model_path)
-    found = (processor.get(key) for key in ("image_mean", "image_std"))
-    mean, std = (tuple(one) if isinstance(one, list) and one else None for one in found)
+    mean, std = (tuple(one) if isinstance(one, list) and one else None for one in read_normalisation(model_path))
     return mean, std
 
 

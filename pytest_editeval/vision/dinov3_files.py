@@ -92,6 +92,11 @@ def refuse_other_domain(
     model_path: str, domain: Domain, processor: Mapping[str, Any], file: str = "preprocessor_config.json"
 ) -> None:
     """`CheckpointError` when an image processor's file normalises otherwise than the images of `domain` need."""
+    if processor.get("do_normalize") is False:
+        raise CheckpointError(
+            f"{model_path}: the pipe has domain: {domain}, and by its {file} images are not normalised (do_normalize "
+            "is false)"
+        )
     for key, expected in zip(("image_mean", "image_std"), NORMALISATION[domain], strict=True):
         found = processor.get(key, NORMALISATION["web"][key == "image_std"])
         near = isinstance(found, list | tuple) and len(found) == len(expected)

@@ -57,7 +57,7 @@ def load_dinov3_file(path: Path, file: DINOv3File) -> nn.Module:
     model_class, config_class = (transformers_class(one, name) for one in CLASSES[file.model_type])
     model: Any = model_class(config_class(**settings))
     # Some versions put "model." before the names of the blocks.
-    own = {key.removeprefix("model."): key for key in model.state_dict()}
+    own = {key.removeprefix("model."): key for key, value in model.state_dict().items() if value.numel()}
     unknown = sorted(renamed.keys() - own.keys())
     if unknown:
         raise CheckpointError(f"{name} holds {len(unknown)} weight(s) that DINOv3 does not have (first: {unknown[0]})")

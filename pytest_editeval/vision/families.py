@@ -20,13 +20,14 @@ class Family:
     `model_class` is the network's class in transformers. Its last hidden state has `leading` rows and the registers
     before the patches; the CLS feature is the first of them, or, where there is none, the network's pooled output.
     `resizable` networks take other input sizes than the one they were trained at. `sizes` are input and patch size
-    where the files do not say: the defaults of the configuration's class.
+    where the files do not say, and `registers` their number: the defaults of the configuration's class.
     """
 
     model_class: str
     sizes: tuple[int, int]
     leading: int = 1
     resizable: bool = True
+    registers: int = 0
 
     @property
     def pooled(self) -> bool:
@@ -37,6 +38,7 @@ class Family:
 CLIP = Family("CLIPVisionModel", (224, 32), resizable=False)
 SIGLIP = Family("SiglipVisionModel", (224, 16), leading=0, resizable=False)
 DINOV2 = Family("AutoModel", (224, 14))
+DINOV2_REGISTERS = Family("AutoModel", (224, 16), registers=4)
 DINOV3 = Family("AutoModel", (224, 16))
 
 CLIP_FAMILIES = {"clip": CLIP, "clip_vision_model": CLIP, "siglip": SIGLIP, "siglip_vision_model": SIGLIP}
@@ -47,7 +49,7 @@ TIMM = "timm"
 
 DINO_FAMILIES = {
     "dinov2": DINOV2,
-    "dinov2_with_registers": DINOV2,
+    "dinov2_with_registers": DINOV2_REGISTERS,
     "dinov3_convnext": DINOV3,
     "dinov3_vit": DINOV3,
     TIMM: DINOV3,
@@ -57,7 +59,8 @@ that timm has."""
 
 FAMILIES: Mapping[str, Family] = CLIP_FAMILIES | DINO_FAMILIES
 
-REFUSED = {"siglip2": "its inputs have no one size (NaFlex); take the SigLIP 2 checkpoint of a fixed size, such as 224"}
+_NAFLEX = "its inputs have no one size (NaFlex); take the SigLIP 2 checkpoint of a fixed size, such as 224"
+REFUSED = {"siglip2": _NAFLEX, "siglip2_vision_model": _NAFLEX}
 """Kinds that are near one of these, and why they are none."""
 
 

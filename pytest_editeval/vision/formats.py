@@ -12,6 +12,7 @@ from pytest_editeval.vision.checkpoint_config import (
     checked_geometry,
     read_backbone,
     read_config,
+    read_normalisation,
     read_processor,
 )
 from pytest_editeval.vision.checkpoints import checkpoint_folder, is_local, local_path
@@ -80,8 +81,7 @@ class TransformersFormat:
     @property
     def normalisation(self) -> tuple[Channels, Channels]:
         """As the image processor's file says."""
-        processor = read_processor(self.info.model_path)
-        return processor.get("image_mean"), processor.get("image_std")
+        return read_normalisation(self.info.model_path)
 
     def network(self, placement: Placement) -> nn.Module:
         """By `from_pretrained`."""
@@ -93,7 +93,7 @@ class TransformersFormat:
         """The checkpoint's own."""
         from pytest_editeval.vision.networks import load_processor
 
-        return load_processor(self.info.model_path)
+        return load_processor(self.info)
 
 
 @dataclass(frozen=True)

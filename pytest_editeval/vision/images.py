@@ -23,8 +23,8 @@ from pytest_editeval.errors import ImageError
 from pytest_editeval.locations import Location, display, locate, read_bytes, stamp
 from pytest_editeval.needs import ImageRef
 from pytest_editeval.pixel_limit import check_pixels, max_bytes
-from pytest_editeval.vision.bands import Limits, decode_bands, is_tiff, percentile_limits
-from pytest_editeval.vision.decoding import decode, to_rgb
+from pytest_editeval.vision.bands import Limits, decode_bands, percentile_limits
+from pytest_editeval.vision.decoding import decode, is_tiff, to_rgb
 from pytest_editeval.vision.derive import derive
 
 ImageLike = Image.Image | NDArray[np.uint8] | str | Path | Derived

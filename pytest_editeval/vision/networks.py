@@ -16,6 +16,7 @@ from torch import nn
 from pytest_editeval.errors import CheckpointError, ImageError
 from pytest_editeval.faults import first_line
 from pytest_editeval.regions import Geometry
+from pytest_editeval.vision.checkpoint_config import BackboneInfo, read_processor
 from pytest_editeval.vision.checkpoints import checkpoint_folder, local_path
 from pytest_editeval.vision.dinov3_files import DINOv3File, Domain
 from pytest_editeval.vision.dinov3_weights import dinov3_processor, load_dinov3_file
@@ -34,6 +35,12 @@ from pytest_editeval.vision.placing import TORCH_DTYPES
 from pytest_editeval.vision.timm_files import Preparation, TimmNetwork
 
 MAX_RESIZED_PIXELS = 64_000_000
+
+PROCESSOR_ERRORS = (
+    *(LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError),
+    RuntimeWarning,  # under -W error
+)
+"""What an image processor raises of settings that do not work."""
 
 
 def load_network(model_class: str, model_path: str, placement: Placement) -> nn.Module:
@@ -77,15 +84,37 @@ def timm_processor(preparation: Preparation) -> Any:
     return TimmProcessor(preparation)
 
 
-def load_processor(model_path: str) -> Any:
-    """The checkpoint's own image processor."""
+def load_processor(info: BackboneInfo) -> Any:
+    """The checkpoint's own image processor; `CheckpointError` when it has another way with images than `info` says."""
+    model_path = info.model_path
     load: Any = transformers.AutoImageProcessor.from_pretrained
     with quiet():
         processor = from_hub(model_path, lambda: load(checkpoint_folder(model_path), trust_remote_code=False))
     # What makes every image black is not refused by those of version 4.
     if getattr(processor, "do_rescale", True) and getattr(processor, "rescale_factor", 1) == 0:
         raise CheckpointError(f"{model_path}: its preprocessor_config.json has a rescale_factor of 0")
+    said = read_processor(model_path)
+    if said.get("size") is not None and (info.geometry.shortest_edge is None or said.get("crop_size") is not None):
+        # What is left out the network's own size may stand for.
+        _check_way(processor, info)
     return processor
+
+
+def _check_way(processor: Any, info: BackboneInfo) -> None:
+    """Hold the geometry that was read off the files to what the processor does to an image by itself."""
+    probe = Image.effect_mandelbrot((90, 60), (-2, -1.2, 1, 1.2), 30).convert("RGB")
+    found = normalised([probe], processor, info.geometry, info.model_path)
+    try:
+        with float32_by_default():
+            own = torch.as_tensor(np.asarray(processor(images=[probe], return_tensors="pt")["pixel_values"]))
+    except PROCESSOR_ERRORS as error:
+        raise _no_processor(info.model_path, error) from error
+    if own.shape != found.shape or not torch.allclose(own, found, atol=1e-3):
+        kind = processor.__class__.__name__
+        raise CheckpointError(
+            f"{info.model_path}: its {kind} does not resize and crop as its preprocessor_config.json says, which is "
+            "not supported; allowed: a resize of the shortest edge and a centre crop, or a resize to a square"
+        )
 
 
 def normalised(images: Sequence[Image.Image], processor: Any, geometry: Geometry, model_path: str) -> torch.Tensor:
@@ -101,14 +130,15 @@ def normalised(images: Sequence[Image.Image], processor: Any, geometry: Geometry
     try:
         with float32_by_default():
             batch = processor(images=list(images), size=size, do_resize=True, do_center_crop=False, return_tensors="pt")
-    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError, RuntimeWarning) as error:
-        # RuntimeWarning: under -W error
-        raise CheckpointError(
-            f"{model_path}: its preprocessor_config.json does not work: {first_line(error)}"
-        ) from error
-    left, top = geometry.offset(image.size)
-    side = geometry.input_size
-    return cast(torch.Tensor, batch["pixel_values"][:, :, top : top + side, left : left + side])
+        left, top = geometry.offset(image.size)
+        side = geometry.input_size
+        return cast(torch.Tensor, batch["pixel_values"][:, :, top : top + side, left : left + side])
+    except PROCESSOR_ERRORS as error:
+        raise _no_processor(model_path, error) from error
+
+
+def _no_processor(model_path: str, error: BaseException) -> CheckpointError:
+    return CheckpointError(f"{model_path}: its preprocessor_config.json does not work: {first_line(error)}")
 
 
 def hidden_states(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import warnings
 import weakref
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -23,6 +25,9 @@ WHOLE_BLOCKS = ("Block", "EvaBlock", "ConvNeXtBlock")
 """What stays on one device of timm's networks; transformers' say it themselves."""
 INSTALL = "pip install 'pytest-editeval[large]'"
 COMPILERS = ("torch._dynamo", "torch._inductor")
+
+# What lies on the disk has been asked to.
+logging.getLogger("accelerate.big_modeling").addFilter(lambda record: "on the meta device" not in record.getMessage())
 
 Spread = Callable[[dict[str, Any]], nn.Module]
 
@@ -66,6 +71,7 @@ def _spread_out(placement: Placement, load: Callable[[], nn.Module], spread: Spr
         else:
             options = {"dtype": dtype, "device_map": "auto", "max_memory": budget, "offload_folder": folder}
             network = spread(options)
+        _bring_parts(network)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, ValueError | RuntimeError):
@@ -73,6 +79,25 @@ def _spread_out(placement: Placement, load: Callable[[], nn.Module], spread: Spr
         raise
     weakref.finalize(network, shutil.rmtree, folder, True)
     return network
+
+
+def _bring_parts(network: nn.Module) -> None:
+    """Have the last layer of torch's attention in memory while the attention runs, which uses its weights unasked."""
+    for module in network.modules():
+        if not (isinstance(module, nn.MultiheadAttention) and module.out_proj.weight.is_meta):
+            continue
+        part: Any = module.out_proj
+        hook = part._hf_hook  # accelerate's, which reads what the part holds from the disk and lets go of it again
+        module.register_forward_pre_hook(partial(_bring, hook, part))
+        module.register_forward_hook(partial(_let_go, hook, part))
+
+
+def _bring(hook: Any, part: nn.Module, *_: object) -> None:
+    hook.pre_forward(part)
+
+
+def _let_go(hook: Any, part: nn.Module, *_: object) -> None:
+    hook.post_forward(part, None)
 
 
 def _dispatched(network: nn.Module, budget: dict[Any, Any], folder: str) -> nn.Module:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_editeval.errors import CheckpointError, display_path
-from pytest_editeval.vision.weights import check_archive, first_bytes, is_pickle
+from pytest_editeval.vision.weights import check_archive, first_bytes, is_pickle, is_safetensors
 
 LARGEST_HEADER = 64 << 20
 PARTS = ("teacher", "model", "state_dict")
@@ -65,7 +65,12 @@ def tensor_shapes(path: Path) -> tuple[Shapes, str]:
     """
     name = display_path(path)
     size = path.stat().st_size
-    if not is_pickle(first_bytes(path)):
+    start = first_bytes(path)
+    if is_safetensors(start):
+        raise CheckpointError(
+            f"{name} is a safetensors file, which does not say what network it is of; point model_path at its directory"
+        )
+    if not is_pickle(start):
         raise CheckpointError(f"{name} ({size} bytes) is no file of torch.save; download it again")
     if not zipfile.is_zipfile(path):
         raise CheckpointError(f"{name} is in torch's format of before 2020, or not whole; torch.save it again")

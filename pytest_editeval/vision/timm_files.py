@@ -22,6 +22,9 @@ from pytest_editeval.vision.weights import COUNTS, TIMM_NAME, safetensors_shapes
 
 RESAMPLING = ("nearest", "bilinear", "bicubic", "lanczos")
 CONVNEXT_STRIDE = 32
+CROP_PART = 0.875
+"""How much of a picture timm's transform keeps where `pretrained_cfg` does not say."""
+
 STRINGS = ("global_pool", "rope_type", "pos_embed")
 REFUSED = ("pretrained", "features_only", "scriptable", "exportable", "checkpoint_path", "cache_dir")
 """Arguments of `timm.create_model` that a checkpoint has no say in: they load other files, or change what comes out."""
@@ -164,7 +167,7 @@ def _preparation(model_path: str, given: object, patch_size: int) -> Preparation
     size = given.get("input_size")
     if not (isinstance(size, list) and len(size) == 3 and size[1] == size[2] and isinstance(size[1], int)):
         raise CheckpointError(f"{where} has input_size {size!r}; [3, n, n] is taken")
-    side, part, mode = size[1], given.get("crop_pct", 1.0), given.get("crop_mode", "center")
+    side, part, mode = size[1], given.get("crop_pct", CROP_PART), given.get("crop_mode", "center")
     if not isinstance(part, int | float) or not 0 < part <= 1 or mode not in ("center", "squash"):
         raise CheckpointError(f"{where} has crop_pct {part!r}, crop_mode {mode!r}; center and squash are taken")
     if mode == "squash" and part != 1:

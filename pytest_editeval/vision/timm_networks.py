@@ -42,8 +42,9 @@ class TimmModel(nn.Module):
         """The mean, which stands for CLS, and the patches, each through the norm that timm has before its head."""
         found = self.network.forward_features(pixels).flatten(2).transpose(1, 2)
         rows = torch.cat([found.mean(1, keepdim=True), found], 1)
-        norm = self.network.head.norm
-        return nn.functional.layer_norm(rows, rows.shape[-1:], norm.weight, norm.bias, norm.eps)
+        # Called, not only its weights taken: they may be on the disk. It is one over the channels `(n, dim, h, w)`.
+        done: torch.Tensor = self.network.head.norm(rows.transpose(1, 2)[..., None])
+        return done[..., 0].transpose(1, 2)
 
     def _with_registers(self, registers: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
         """As stable-pretraining's DINOv3 encodes: registers join after the positions are added, and have none."""

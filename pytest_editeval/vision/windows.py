@@ -30,6 +30,11 @@ def tiled_geometry(model_path: str, tile: Mapping[str, int], own: Geometry, *, r
     one each window is resized to its input. `CheckpointError` for what cannot be, with the nearest that can.
     """
     size, overlap = _numbers(model_path, tile)
+    if own.input_size % own.patch_size:
+        raise CheckpointError(
+            f"{model_path}: tile: patches of {own.patch_size} px do not fill its input of {own.input_size} px, so "
+            "windows would have gaps; take a checkpoint whose patches do"
+        )
     step = own.patch_size if resizes else 1
     if size % step or size < (step if resizes else own.grid):
         least, most = (step, LARGEST_INPUT // step * step) if resizes else (own.grid, size)
