@@ -38,6 +38,7 @@ def test_rows_say_which_models_they_are_of(project: Project, models: Path) -> No
             "input_size": 224,
             "patch_size": 32,
             "shortest_edge": 224,
+            "resample": "bicubic",
             "registers": 0,
             "mean": [0.48145466, 0.4578275, 0.40821073],
             "std": [0.26862954, 0.26130258, 0.27577711],
@@ -49,6 +50,7 @@ def test_rows_say_which_models_they_are_of(project: Project, models: Path) -> No
     assert objects["backbone"]["family"] == "dinov3_vit"
     assert objects["backbone"]["registers"] == 4
     assert objects["backbone"]["shortest_edge"] is None
+    assert objects["backbone"]["resample"] == "bilinear"
     assert objects["segmenter"]["family"] == "segment-anything"
     assert objects["segmenter"]["digest"] == digest_of(file_digests(str(models / "sam.pth")))[:16]
 

@@ -171,3 +171,14 @@ def test_a_network_of_any_size_fills_its_input(tmp_path: Path) -> None:
     path = checkpoints.make_dinov3(tmp_path / "dinov3", image_size=48, patch_size=14, width=32, layers=1)
     with pytest.raises(CheckpointError, match="multiples of 14"):
         DINOv3Mixin(model_path=str(path), device="cpu")
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 4, 5, 99, None, "bicubic"])
+def test_results_name_the_filter_of_the_resize(number: object, tmp_path: Path) -> None:
+    """A number of Pillow's; what is none of them, or is left out, is not named."""
+    path, mixin, _ = clip(tmp_path / "clip")
+    file = path / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | {"resample": number}), "utf-8")
+    names = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}
+    expected = names.get(number) if isinstance(number, int) else None
+    assert mixin(model_path=str(path), device="cpu").manifest["resample"] == expected

@@ -178,6 +178,7 @@ def test_a_bare_file_with_architecture_and_domain(domain: Any, tmp_path: Path) -
     np.testing.assert_allclose(backbone.encode([image])[0].patches, rows[3:], rtol=1e-4, atol=1e-4)
     assert backbone.manifest["family"] == "timm:vit_tiny_patch16_224"
     assert backbone.manifest["mean"] == list(mean)
+    assert backbone.manifest["resample"] == "bicubic"
 
 
 def with_registers(model: Any, registers: torch.Tensor, pixels: torch.Tensor) -> np.ndarray[Any, Any]:

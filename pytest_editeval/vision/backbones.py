@@ -161,6 +161,7 @@ class Backbone:
             "input_size": self.geometry.input_size,
             "patch_size": self.geometry.patch_size,
             "shortest_edge": self.geometry.shortest_edge,
+            "resample": self.format.resampling,
             "registers": self.info.num_register_tokens,
             "mean": mean and list(mean),
             "std": std and list(std),

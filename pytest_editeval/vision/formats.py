@@ -51,6 +51,10 @@ class Format(Protocol):
         """Mean and standard deviation of each channel, if the files say."""
 
     @property
+    def resampling(self) -> str | None:
+        """Filter of the resize, if the files say."""
+
+    @property
     def settings(self) -> Mapping[str, Any]:
         """What beside the files and the geometry changes the features."""
 
@@ -83,6 +87,14 @@ class TransformersFormat:
         """As the image processor's file says."""
         return read_normalisation(self.info.model_path)
 
+    @property
+    def resampling(self) -> str | None:
+        """As the image processor's file says, by the number that Pillow has for it."""
+        from PIL import Image
+
+        number = read_processor(self.info.model_path).get("resample")
+        return next((known.name.lower() for known in Image.Resampling if known == number), None)
+
     def network(self, placement: Placement) -> nn.Module:
         """By `from_pretrained`."""
         from pytest_editeval.vision.networks import load_network
@@ -114,6 +126,11 @@ class OriginalFormat:
     def normalisation(self) -> tuple[Channels, Channels]:
         """That of its kind of images."""
         return NORMALISATION[self.domain]
+
+    @property
+    def resampling(self) -> str:
+        """DINOv3's."""
+        return "bilinear"
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -152,6 +169,11 @@ class TimmFormat:
     def normalisation(self) -> tuple[Channels, Channels]:
         """As its files, or the setting `domain`, say."""
         return self.preparation.mean, self.preparation.std
+
+    @property
+    def resampling(self) -> str:
+        """As its files say, else timm's usual one."""
+        return self.preparation.interpolation
 
     def network(self, placement: Placement) -> nn.Module:
         """timm's network."""
