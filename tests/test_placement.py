@@ -18,6 +18,8 @@ from project import Project
 from pytest_editeval import CLIPMixin, DINOv3Mixin
 from pytest_editeval.errors import CheckpointError, EditEvalError
 from pytest_editeval.vision.costs import weight_bytes
+from pytest_editeval.vision.placement import Placement
+from pytest_editeval.vision.placing import placed
 
 SEVEN_BILLION = {"width": 64, "layers": 40, "heads": 32 // 16, "gated": True, "registers": 4, "patch_size": 16}
 """The 7B network's depth, gated MLP and registers, with 64 in the place of 4,096."""
@@ -85,6 +87,36 @@ def test_other_formats_are_spread_as_well(make: Any, tmp_path: Path, monkeypatch
     none = DINOv3Mixin(**settings, device="cpu", device_map="auto", max_memory={"cpu": "1KB"})
     with pytest.raises(CheckpointError, match=r"max_memory leaves no room|device_map: auto does not work here"):
         none.encode([image])
+
+
+@pytest.mark.parametrize("second", [1.0, 0.3])
+def test_a_plan_for_two_gpus(second: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the parts of a network would go: there are no GPUs here, so what is planned is not carried out."""
+    import accelerate
+    import timm
+
+    plans: list[dict[str, Any]] = []
+    tables: dict[str, Any] = {}
+    monkeypatch.setattr(accelerate, "dispatch_model", lambda network, plan, **_: plans.append(plan) or network)
+    monkeypatch.setattr(
+        "accelerate.utils.set_module_tensor_to_device", lambda _, name, device: tables.update({name: device})
+    )
+    arguments: dict[str, Any] = {"embed_dim": 48, "depth": 12, "num_heads": 3, "img_size": 64, "num_classes": 0}
+    network = timm.create_model("vit_small_patch16_224", **arguments)
+    block = sum(p.numel() * 4 for p in network.blocks[0].parameters())
+    rest = sum(p.numel() * 4 for p in network.parameters()) - 12 * block
+    # Of the first GPU accelerate leaves room for the largest part, which may have to pass through.
+    memory = (("0", f"{(6 * block + rest) // 1000}KB"), ("1", f"{int(second * 12 * block) // 1000}KB"), ("cpu", "1MB"))
+    placed(Placement("cuda", device_map="auto", max_memory=memory), lambda: network)
+    (plan,) = plans
+    where = [plan[f"blocks.{number}"] for number in range(12)]  # none is divided
+    order = [0, 1, "cpu"]
+    assert where == sorted(where, key=order.index)
+    assert where[0] == plan["patch_embed"] == 0
+    assert set(where) == ({0, 1} if second == 1 else {0, 1, "cpu"})
+    for device, size in ((0, memory[0][1]), (1, memory[1][1])):
+        assert where.count(device) * block <= int(size.removesuffix("KB")) * 1000
+    assert tables == dict.fromkeys(("cls_token", "pos_embed"), 0)
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
