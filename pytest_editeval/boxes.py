@@ -49,7 +49,7 @@ def check_boxes(boxes: Iterable[Sequence[float]] | None) -> tuple[Box, ...]:
     return tuple(checked)
 
 
-def outside(box: Box, size: Size) -> str:
+def told_to_miss(box: Box, size: Size) -> str:
     """That a box misses an image, in words."""
     numbers = ", ".join(f"{value:g}" for value in box)
     return f"box [{numbers}] misses the {size[0]}×{size[1]} image altogether; coordinates are x1, y1, x2, y2 in pixels"
@@ -69,5 +69,5 @@ def split_pairs(coords: Sequence[Box], source: Size, edited: Size) -> list[tuple
     half = len(coords) // 2
     for box, size in [(box, source) for box in coords[:half]] + [(box, edited) for box in coords[half:]]:
         if misses(box, size):
-            return SoftFailure(Reason.BOX_OUTSIDE_IMAGE, outside(box, size))
+            return SoftFailure(Reason.BOX_OUTSIDE_IMAGE, told_to_miss(box, size))
     return list(zip(coords[:half], coords[half:], strict=True))

@@ -110,7 +110,7 @@ class CaseFormat:
             message, hint = problem.message, problem.hint
             if _is_of_a_check(problem, keys):
                 (key,) = problem.path
-                message = f"{message.partition(';')[0]}; it is a key of a metric"
+                message = f"{message.partition('; did you mean')[0]}; it is a key of a metric"
                 beside = "" if key == "threshold" else "threshold: ..., "
                 hint = f"metrics: {{NAME: {{{beside}{key}: ...}}}}"
             if hint == QUOTE and not problem.on_key and (written := part.written(problem.path)):

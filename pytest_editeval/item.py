@@ -141,9 +141,14 @@ class CheckItem(pytest.Function):
         finally:
             self._wanted, self._was_tried = None, True
             self.counts = {**run.new_counts(), **self._made_now}
-        duration = time.perf_counter() - started
-        measured = replace(self.result, fingerprint=fingerprint, models=models, device=pipe.device, duration=duration)
-        measured = replace(measured, versions={**measured.versions, **pipe.libraries})
+        measured = replace(
+            self.result,
+            fingerprint=fingerprint,
+            models=models,
+            device=pipe.device,
+            versions={**self.result.versions, **pipe.libraries},
+            duration=time.perf_counter() - started,
+        )
         judged = run.gating.held_against_all(with_scores(measured, self.edits, scores))
         self.result = of_deciding(judged, scores)
         if self.result.outcome is Outcome.SOFT_FAILURE:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_editeval.boxes import PixelBox, Size, check_boxes, clip_box, misses, outside, scale_box
+from pytest_editeval.boxes import PixelBox, Size, check_boxes, clip_box, misses, scale_box, told_to_miss
 from pytest_editeval.registry import PATCH_MASK_THRESHOLD, Box, MaskMode
 from pytest_editeval.results import Reason, SoftFailure
 
@@ -199,7 +199,7 @@ def select_region(
         return SoftFailure(Reason.NO_BOXES, f"{scope} needs boxes, and there are none; give coords")
     for box in boxes:
         if misses(box, size):
-            return SoftFailure(Reason.BOX_OUTSIDE_IMAGE, outside(box, size))
+            return SoftFailure(Reason.BOX_OUTSIDE_IMAGE, told_to_miss(box, size))
     covered, pixels = grid.coverage(boxes, mode, size)
     selected: NDArray[np.bool_] = (covered / pixels > threshold).reshape(-1)
     if selected.any():

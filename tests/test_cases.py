@@ -457,6 +457,13 @@ def test_duplicate_ids() -> None:
     assert mistakes(aliased) == [f"{NAME}:4:9: case id 'c' is taken; it is first used in line 4"]
 
 
+def test_a_metrics_key_in_a_case_whose_id_is_wrong_too() -> None:
+    """The id is told whole, whatever is in it."""
+    text = HEAD.replace("id: c", "id: a;b") + "    scope: null"
+    found = [line for line in mistakes(text) if "scope" in line]
+    assert found[0].startswith(f"{NAME}:7:5: unknown key 'scope' in case 'a;b'; it is a key of a metric")
+
+
 def test_all_mistakes_are_found_in_one_go() -> None:
     text = """\
 default: {}

@@ -27,7 +27,7 @@ SIDE = 224
 IN_PLACE = 0.5
 PARTS = 0.45
 # SAM knows the things that it was trained with. As much noise on its features, in parts of their deviation, makes what
-# it cuts out of a picture and of an edit differ as it does for things that it never saw (median IoU 0.81).
+# it cuts out of a picture and of an edit differ about as it does for things that it never saw.
 DOUBT = 0.7
 DOUBTS = 4
 # How soft the comparison of cosines is.

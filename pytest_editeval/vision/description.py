@@ -80,8 +80,7 @@ def describe(model_path: str, domain: Domain | None = None, architecture: str | 
     kind = config["model_type"]
     if kind == TIMM:
         return _timm(model_path, domain, architecture)
-    if domain is not None or architecture is not None:
-        _refuse_settings(model_path, kind, domain, architecture)
+    _refuse_settings(model_path, kind, domain, architecture)
     held = check_weights(model_path, checkpoint_folder(model_path), config)
     rest = _rest(model_path, _pickled(model_path) or held.elements)
     if kind in SAM_FAMILIES:
@@ -103,8 +102,7 @@ def _file(path: Path, domain: Domain | None, architecture: str | None) -> Descri
     rest = _rest(str(path), sum(math.prod(shape) for shape in shapes.values()))
     patch = shapes.get("image_encoder.patch_embed.proj.weight")
     if patch is not None:
-        if domain is not None or architecture is not None:
-            _refuse_settings(str(path), "segment-anything", domain, architecture)
+        _refuse_settings(str(path), "segment-anything", domain, architecture)
         side = shapes["image_encoder.pos_embed"][1] * patch[-1]
         kind = next((name for name, width in SAM_TYPES.items() if width == patch[0]), f"an encoder {patch[0]} wide")
         prepared = f"the longer side resized to {side} px, padded to a square; patches of {patch[-1]} px"
@@ -114,6 +112,8 @@ def _file(path: Path, domain: Domain | None, architecture: str | None) -> Descri
 
 def _refuse_settings(model_path: str, kind: str, domain: Domain | None, architecture: str | None) -> None:
     """`CheckpointError` where a pipe would refuse these settings of the checkpoint."""
+    if domain is None and architecture is None:
+        return
     if kind in DINO_FAMILIES:
         dino_format(model_path, domain, architecture)
         return
