@@ -147,7 +147,7 @@ def test_three_checkpoints_in_the_standard_formats(editeval: EditEval) -> None:
     assert dinov3["model_type"] == "dinov3_vit"
     assert editeval.pool.default_segmenter().backend.model.image_encoder.img_size == 256
     size = sum(file.stat().st_size for file in EMBEDDED_PATH.rglob("*") if file.is_file())
-    assert size < 20e6
+    assert size < 16e6
 
 
 def test_the_header_names_what_missed_a_target() -> None:

@@ -323,7 +323,7 @@ def test_objects_are_cut_out_as_the_package_does_it(
     placed = [
         one
         for _ in range(4)
-        for one in objects.things(pictures, rng, np.full((320, 320, 3), rng.integers(256, size=3), np.uint8), 3, 1.0)
+        for one in objects.things(pictures, rng, np.full((320, 320, 3), rng.integers(256, size=3), np.uint8), 3)
     ]
     monkeypatch.setattr(objects, "DOUBT", 0.0)
     found = objects.Cutter(objects.SAM)([one.source for one in placed], [one.box for one in placed], rng)
@@ -340,7 +340,7 @@ def test_noise_makes_what_is_cut_out_of_both_pictures_differ(
 ) -> None:
     data, objects = training("data"), training("objects")
     pictures, cutter = data.Pictures(work), objects.Cutter(objects.SAM)
-    placed = objects.things(pictures, np.random.default_rng(1), np.full((256, 256, 3), 90, np.uint8), 4, 1.0)
+    placed = objects.things(pictures, np.random.default_rng(1), np.full((256, 256, 3), 90, np.uint8), 4)
     apart = []
     for doubt in (0.0, 1.0):
         monkeypatch.setattr(objects, "DOUBT", doubt)
@@ -364,11 +364,75 @@ def test_two_views_of_each_object_and_who_is_alike(training: Callable[[str], Mod
     assert all(not torch.equal(*views) for views in zip(one, two, strict=True))
 
 
+def test_cut_outs_of_one_kind_have_a_photographs_texture_now_and_then(
+    training: Callable[[str], ModuleType], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, objects = training("data"), training("objects")
+    pictures = data.Pictures(work)
+    found = {}
+    for textured in (0.0, 1.0):
+        monkeypatch.setattr(objects, "TEXTURED", textured)
+        found[textured] = objects.alike(pictures, np.random.default_rng(3), 3)
+    for plain, other in zip(found[0.0], found[1.0], strict=True):
+        assert np.array_equal(plain[..., 3], other[..., 3])
+        assert not np.array_equal(plain[..., :3], other[..., :3])
+
+
+def test_kept_views_are_those_that_were_made_and_are_framed_anew(
+    training: Callable[[str], ModuleType], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, objects, pairs = training("data"), training("objects"), training("pairs")
+    monkeypatch.setattr(pairs, "CHUNK", 6)
+    with pytest.raises(SystemExit, match=r"objects-groups\.npy is not there yet: run training/pairs\.py"):
+        pairs.Pairs(work)
+    pairs.build(work, 13, 7)
+    kept = pairs.Pairs(work)
+    make = objects.Objects(data.Pictures(work))
+    one, two, groups = make(np.random.default_rng((7, 1)), 6)
+    assert np.array_equal(kept.views[6:, 0], one.permute(0, 2, 3, 1))
+    assert np.array_equal(kept.views[6:, 1], two.permute(0, 2, 3, 1))
+    assert np.array_equal(kept.groups[6:], groups + 6)
+    assert len(kept.groups) == 12
+
+    one, two, groups = kept(np.random.default_rng(0), 12)
+    assert sorted(groups.tolist()) == kept.groups.tolist()
+    assert groups.unique_consecutive().numel() == groups.unique().numel()
+    again, *_ = kept(np.random.default_rng(1), 12)
+    assert not torch.equal(one, again)
+    monkeypatch.setattr(pairs, "framed", lambda view, rng: view)
+    one, two, groups = kept(np.random.default_rng(0), 4)
+    for first, second, group in zip(one, two, groups, strict=True):
+        shown = {first.numpy().tobytes(), second.numpy().tobytes()}
+        there = kept.views[kept.groups == int(group)].transpose(0, 1, 4, 2, 3)
+        assert any(
+            shown == {np.ascontiguousarray(view[..., ::step]).tobytes() for view in views}
+            for views in there
+            for step in (1, -1)
+        )
+
+
+def test_a_view_framed_anew_is_on_white_and_hardly_moved(training: Callable[[str], ModuleType]) -> None:
+    pairs = training("pairs")
+    view = np.full((224, 224, 3), 255, np.uint8)
+    view[62:162, 62:162] = 0
+    rng = np.random.default_rng(8)
+    framed = [pairs.framed(view, rng) for _ in range(200)]
+    dark = np.array([[*np.nonzero(one[..., 0] < 128)] for one in framed if not np.array_equal(one, view)], object)
+    assert 120 <= len(dark) <= 160
+    sides = np.array([[np.ptp(axis) + 1 for axis in one] for one in dark])
+    middles = np.array([[(axis.min() + axis.max()) / 2 for axis in one] for one in dark])
+    assert np.abs(sides[:, 0] - sides[:, 1]).max() <= 1
+    assert 0.03 < np.log(sides[:, 0] / 100).std() < 0.05
+    assert middles.mean(0) == pytest.approx((111.5, 111.5), abs=1.5)
+    assert middles.std(0) == pytest.approx((4.5, 4.5), abs=0.8)
+    assert all(one[0, 0, 0] == 255 for one in framed)
+
+
 def test_parts_of_a_picture_take_each_others_place(training: Callable[[str], ModuleType], work: Path) -> None:
     data, objects = training("data"), training("objects")
     pictures, rng = data.Pictures(work), np.random.default_rng(5)
     canvas = pictures.background(rng, 256, 256)
-    first, *others = objects.parts(pictures, rng, canvas, 4, 1.0)
+    first, *others = objects.parts(pictures, rng, canvas, 4)
     assert np.array_equal(first.source, canvas)
     x0, y0, x1, y1 = map(int, first.box)
     outside = np.ones((256, 256), bool)

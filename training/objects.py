@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common import Rng, batch_of, recolour, to_tensor
-from data import Array, Pictures, paste, placement, reencode, warp
+from data import CUTOUT, Array, Pictures, paste, placement, reencode, warp
 from pytest_editeval.vision.objects import cut_out, pad_to_square
 from train_sam import SIDE as SAM_SIDE
 from train_sam import build_sam, decode, encode, jittered_box
@@ -24,8 +24,10 @@ from train_sam import build_sam, decode, encode, jittered_box
 SAM = Path(__file__).parents[1] / "pytest_editeval/embedded/sam/sam.pth"
 SIDE = 224
 # The part of the objects that are cut out where they are, and of these the parts of pictures that are no object.
-IN_PLACE = 0.5
-PARTS = 0.45
+IN_PLACE = 0.7
+PARTS = 0.4
+# The part of the groups of cut-outs that have a photograph's texture, as stamps and objects in pictures do.
+TEXTURED = 0.4
 # SAM knows the things that it was trained with. As much noise on its features, in parts of their deviation, makes what
 # it cuts out of a picture and of an edit differ about as it does for things that it never saw.
 DOUBT = 0.7
@@ -52,49 +54,46 @@ class Objects:
         self.pictures = pictures
         self.cut = Cutter(SAM)
 
-    def __call__(self, rng: Rng, number: int, calm: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
-        """Views `(number, 3, 224, 224)`, twice, and groups `(number,)`.
-
-        The higher `calm`, the fewer strong recolourings.
-        """
+    def __call__(self, rng: Rng, number: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Views `(number, 3, 224, 224)`, twice, and groups `(number,)`."""
         first: list[Array] = []
         second: list[Array] = []
         groups: list[int] = []
         there = round(number * IN_PLACE)
         while len(groups) < there:
-            found = self._in_place(rng, int(rng.integers(2, 5)), calm)
+            found = self._in_place(rng, int(rng.integers(2, 5)))
             first += [one for one, _ in found]
             second += [other for _, other in found]
             groups += [len(groups)] * len(found)
         first, second, groups = first[:there], second[:there], groups[:there]
         while len(groups) < number:
-            one, other = self._apart(rng, int(rng.integers(1, 5)), calm)
+            one, other = self._apart(rng, int(rng.integers(1, 5)))
             first += one
             second += other
             groups += [len(groups)] * len(one)
         return batch_of(first[:number]), batch_of(second[:number]), torch.tensor(groups[:number])
 
-    def _apart(self, rng: Rng, number: int, calm: float) -> tuple[list[Array], list[Array]]:
+    def _apart(self, rng: Rng, number: int) -> tuple[list[Array], list[Array]]:
         """Neighbours in the list of cut-outs, of one folder and mostly of one kind; or pieces of a picture."""
         if rng.random() < 0.3:
             pieces = self.pictures.pieces(rng, number)
             return (
                 [rectangle_view(piece, rng) for piece in pieces],
-                [rectangle_view(toned(piece, rng, strength(rng, calm)), rng) for piece in pieces],
+                [rectangle_view(toned(piece, rng, strength(rng)), rng) for piece in pieces],
             )
         one, other = [], []
-        for rgba in self.pictures.neighbours(rng, number):
+        for rgba in alike(self.pictures, rng, number):
             size = rng.uniform(0.8, 1.05)
             one.append(object_view(rgba, rng, size))
-            other.append(object_view(toned(rgba, rng, strength(rng, calm)), rng, size))
+            other.append(object_view(toned(rgba, rng, strength(rng)), rng, size))
         return one, other
 
-    def _in_place(self, rng: Rng, number: int, calm: float) -> list[tuple[Array, Array]]:
+    def _in_place(self, rng: Rng, number: int) -> list[tuple[Array, Array]]:
         """Objects that take each other's place in one picture, as SAM cuts them out; where it finds none, none."""
         side = int(rng.choice((256, 320, 384, 448)))
         canvas = self.pictures.background(rng, side, side, texture=0.08)
         make = parts if rng.random() < PARTS else things
-        placed = make(self.pictures, rng, canvas, number, calm)
+        placed = make(self.pictures, rng, canvas, number)
         if not placed:
             return []
         sources = self.cut([one.source for one in placed], [one.box for one in placed], rng)
@@ -137,7 +136,7 @@ class Cutter:
         return much * features.std() * F.interpolate(coarse, shape, mode="bicubic")
 
 
-def things(pictures: Pictures, rng: Rng, canvas: Array, number: int, calm: float) -> list[Placed]:
+def things(pictures: Pictures, rng: Rng, canvas: Array, number: int) -> list[Placed]:
     """Cut-outs that lie at one place of a picture, as large as each other."""
     side = len(canvas)
     size = side * float(rng.uniform(0.25, 0.85))
@@ -147,11 +146,11 @@ def things(pictures: Pictures, rng: Rng, canvas: Array, number: int, calm: float
         chosen = rng.permutation(len(pictures.photographed))[:number]
         found = [np.array(pictures.photographed[index]) for index in chosen]
     else:
-        found = pictures.neighbours(rng, number)
+        found = alike(pictures, rng, number)
     soft = rng.random() < 0.5
     placed = []
     for rgba in found:
-        layers = [warp(one, matrix, side, side) for one in (rgba, toned(rgba, rng, strength(rng, calm)))]
+        layers = [warp(one, matrix, side, side) for one in (rgba, toned(rgba, rng, strength(rng)))]
         if soft:
             layers = [np.asarray(cv2.GaussianBlur(layer, (0, 0), 0.8), np.uint8) for layer in layers]
         mask = (layers[0][..., 3] > 127).astype(np.uint8)
@@ -163,7 +162,20 @@ def things(pictures: Pictures, rng: Rng, canvas: Array, number: int, calm: float
     return placed
 
 
-def parts(pictures: Pictures, rng: Rng, canvas: Array, number: int, calm: float) -> list[Placed]:
+def alike(pictures: Pictures, rng: Rng, number: int) -> list[Array]:
+    """Different cut-outs, mostly of one kind; now and then of one photograph's texture too, which their shapes cut."""
+    found = pictures.neighbours(rng, number)
+    if rng.random() >= TEXTURED:
+        return found
+    photo = pictures.background(rng, CUTOUT, CUTOUT)
+    for rgba in found:
+        if rng.random() < 0.5:
+            photo = pictures.background(rng, CUTOUT, CUTOUT)
+        rgba[..., :3] = cv2.addWeighted(rgba[..., :3], mix := float(rng.uniform(0, 0.7)), photo, 1 - mix, 0)
+    return found
+
+
+def parts(pictures: Pictures, rng: Rng, canvas: Array, number: int) -> list[Placed]:
     """A box on a picture, and what may be in it: what is there, other parts of the picture, a part of another one."""
     side = len(canvas)
     h, w = (int(side * n) for n in rng.uniform(0.2, 0.55, 2))
@@ -180,21 +192,21 @@ def parts(pictures: Pictures, rng: Rng, canvas: Array, number: int, calm: float)
             source[y : y + h, x : x + w] = cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA)
         edited = source.copy()
         inside = np.ascontiguousarray(source[y : y + h, x : x + w])
-        edited[y : y + h, x : x + w] = toned(inside, rng, strength(rng, calm))
+        edited[y : y + h, x : x + w] = toned(inside, rng, strength(rng))
         box = (float(x), float(y), float(x + w), float(y + h))
         placed.append(Placed(source, saved(edited, rng), box, box))
     return placed
 
 
-def strength(rng: Rng, calm: float) -> float:
-    return float(rng.uniform() ** calm)
+def strength(rng: Rng) -> float:
+    return float(rng.uniform(0.2, 1))
 
 
 def object_view(rgba: Array, rng: Rng, size: float) -> Array:
     """An object as a segmentation leaves it: on white, cropped about to its box, its mask not perfect."""
-    centre = (SIDE * (0.5 + rng.normal(0, 0.015)), SIDE * (0.5 + rng.normal(0, 0.015)))
+    centre = (SIDE * (0.5 + rng.normal(0, 0.03)), SIDE * (0.5 + rng.normal(0, 0.03)))
     matrix = placement(rng, size * SIDE, centre, 0.04, False)
-    matrix[:, :2] *= np.exp(rng.normal(0, 0.02, (1, 2))).astype(np.float32)
+    matrix[:, :2] *= np.exp(rng.normal(0, 0.05, (1, 2))).astype(np.float32)
     layer = warp(rgba, matrix, SIDE, SIDE)
     kind = rng.random()
     if kind < 0.15:

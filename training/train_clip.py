@@ -23,13 +23,14 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
 
 from common import Batch, Rng, Run, batch_of, export, info_nce, normalise, options
 from data import Array, Pictures, paste, placement, reencode, warp
-from objects import SIDE, Objects, pooled_contrast, saved, toned
+from objects import SIDE, pooled_contrast, saved, toned
+from pairs import Pairs
 from pytest_editeval.boxes import scale_box
 from pytest_editeval.regions import paint, select_patches
 
 PATCH = 32
-OBJECTS = 32
-SCENES = 14
+OBJECTS = 64
+SCENES = 8
 NAMES = ("colour", "blur", "noise", "object", "shift", "background")
 KINDS = len(NAMES)
 LEAKS = 3
@@ -154,9 +155,8 @@ class Views:
     `(SCENES, LEAKS)`.
     """
 
-    def __init__(self, pictures: Pictures) -> None:
-        self.pictures = pictures
-        self.objects = Objects(pictures)
+    def __init__(self, pictures: Pictures, objects: Pairs) -> None:
+        self.pictures, self.objects = pictures, objects
 
     def __call__(self, rng: Rng, step: int) -> Batch:
         one, two, groups = self.objects(rng, OBJECTS)
@@ -259,7 +259,7 @@ def main() -> None:
         model.tower.load_state_dict(CLIPVisionModel.from_pretrained(args.start, dtype=torch.float32).state_dict())
     pooled = Pooled()
     run = Run("clip", args, model, rate=1e-3, decay=0.05, muon=True, memory=pooled)
-    views = Views(Pictures(args.work))
+    views = Views(Pictures(args.work), Pairs(args.work))
     model.calibrate(torch.cat([views(np.random.default_rng((args.seed, step)), step)[3] for step in range(4)]) / 255)
     for one, two, groups, scenes, free, kinds in run.batches(views):
         scenes = scenes.float() / 255
@@ -274,7 +274,7 @@ def main() -> None:
         colour, seen = off[:3].sum(), off[3:].sum()
         scale = (cls.square().sum(-1).mean() / 50).log().square()
         run.update(
-            contrast + alike + 0.04 * colour + 0.04 * seen + 14 * rank + 0.1 * scale,
+            contrast + 2 * alike + 0.04 * colour + 0.04 * seen + 14 * rank + 0.1 * scale,
             {"contrast": contrast.item(), "right": right, "alike": alike.item(), "order": order}
             | {"rank": rank.item()}
             | {"colour": colour.item(), "detail": seen.item()}

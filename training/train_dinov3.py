@@ -32,7 +32,8 @@ from transformers import DINOv3ViTConfig, DINOv3ViTImageProcessor, DINOv3ViTMode
 
 from common import Batch, Rng, Run, export, info_nce, normalise, options, recolour, to_tensor
 from data import Pictures, reencode
-from objects import Objects, pooled_contrast
+from objects import pooled_contrast
+from pairs import Pairs
 
 PATCH = 16
 REGISTERS = 4
@@ -55,17 +56,18 @@ MOMENTUM = (0.992, 1.0)
 
 @dataclass(frozen=True)
 class Stage:
-    """Up to which part of the run: side of global and local crops in pixels, scenes and objects in a batch."""
+    """Up to which part of the run: side of global and local crops and of objects in pixels; scenes, objects."""
 
     until: float
     side: int
     local: int
+    object_side: int
     scenes: int
     objects: int
 
 
 # Most of the time goes to small pictures, where a step has four times as many of them.
-STAGES = (Stage(0.6, 128, 64, 16, 28), Stage(1.01, 224, 96, 6, 20))
+STAGES = (Stage(0.5, 128, 64, 160, 12, 48), Stage(1.01, 224, 96, 224, 5, 32))
 
 
 def stage_at(part: float) -> Stage:
@@ -183,9 +185,8 @@ def local_views(x: Tensor, side: int, rng: Rng) -> Tensor:
 class Views:
     """Two global views, their common places, local views, masks of half of the scenes, and two views of objects."""
 
-    def __init__(self, pictures: Pictures, steps: int) -> None:
-        self.pictures, self.steps = pictures, steps
-        self.objects = Objects(pictures)
+    def __init__(self, pictures: Pictures, objects: Pairs, steps: int) -> None:
+        self.pictures, self.objects, self.steps = pictures, objects, steps
 
     def __call__(self, rng: Rng, step: int) -> Batch:
         stage = stage_at(step / self.steps)
@@ -198,11 +199,11 @@ class Views:
         # The scenes of the second half are masked, each view in its own way; the others serve the patch terms.
         masks = random_block_mask((2 * half, grid, grid), batch_mask_ratio=1.0, max_image_mask_ratio=0.5)
         views = [one, two, local_views(canvas, stage.local, rng)]
-        *pair, groups = self.objects(rng, stage.objects, calm=1.5)
+        *pair, groups = self.objects(rng, stage.objects)
         for objects in pair:
             objects = objects.float() / 255
-            if stage.side != objects.shape[-1]:
-                objects = F.interpolate(objects, (stage.side,) * 2, mode="bilinear", antialias=True)
+            if stage.object_side != objects.shape[-1]:
+                objects = F.interpolate(objects, (stage.object_side,) * 2, mode="bilinear", antialias=True)
             views.append(objects)
         return (
             *((v * 255).round().clamp(0, 255).to(torch.uint8) for v in views),
@@ -270,7 +271,8 @@ def main() -> None:
     teacher.load_state_dict(student.state_dict())
     both = nn.ModuleDict({"student": student, "teacher": teacher})
     run = Run("dinov3", args, both, rate=1e-3, decay=0.05)
-    for *pictures, place_one, place_two, masks, groups in run.batches(Views(Pictures(args.work), args.steps)):
+    views = Views(Pictures(args.work), Pairs(args.work), args.steps)
+    for *pictures, place_one, place_two, masks, groups in run.batches(views):
         one, two, small, left, right = (batch.float() / 255 for batch in pictures)
         number, objects = len(one), len(left)
         with torch.autocast("cpu", torch.bfloat16):
@@ -296,7 +298,7 @@ def main() -> None:
         span = (deviation / CONTRAST).log().square() + (alike - 0.4).square()
         distilled = parts["dino"] + parts["ibot"] + 0.1 * parts["koleo"]
         run.update(
-            distilled + contrast + order_loss + 0.25 * same + 0.5 * gram + 0.5 * span,
+            distilled + contrast + 2 * order_loss + 0.25 * same + 0.5 * gram + 0.5 * span,
             {name: part.item() for name, part in parts.items()}
             | {"contrast": contrast.item(), "right": right_share, "order": order, "same": same.item(), "hit": hit}
             | {"moved": moved.mean().item(), "deviation": deviation.item(), "alike": alike.item()},
