@@ -372,7 +372,7 @@ def test_cut_outs_of_one_kind_have_a_photographs_texture_now_and_then(
     found = {}
     for textured in (0.0, 1.0):
         monkeypatch.setattr(objects, "TEXTURED", textured)
-        found[textured] = objects.alike(pictures, np.random.default_rng(3), 3)
+        found[textured] = objects.of_one_kind(pictures, np.random.default_rng(3), 3)
     for plain, other in zip(found[0.0], found[1.0], strict=True):
         assert np.array_equal(plain[..., 3], other[..., 3])
         assert not np.array_equal(plain[..., :3], other[..., :3])

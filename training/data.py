@@ -247,11 +247,9 @@ class Pictures:
         """A cut-out (square RGBA), now and then a blob, or clip art with a photo's texture."""
         if rng.random() < blobs:
             return self.blob(rng)
-        rgba = np.array(self.cutouts[self.numbers[rng.integers(len(self.numbers))]])
+        rgba = self._cutout(rng)
         if rng.random() < blobs / 2:
-            photo = self.background(rng, CUTOUT, CUTOUT).astype(np.float32)
-            mix = rng.uniform(0.5, 1)
-            rgba[..., :3] = (rgba[..., :3] * (1 - mix) + photo * mix).astype(np.uint8)
+            textured(rgba, self.background(rng, CUTOUT, CUTOUT), rng.uniform(0.5, 1))
         return rgba
 
     def limbs(self, rng: Rng) -> Array:
@@ -302,9 +300,7 @@ class Pictures:
         if rng.random() < 0.6:
             rgba = min(rgba, self._cutout(rng), key=lambda other: solidity(other[..., 3]))
         if rng.random() < 0.4:
-            photo = self.background(rng, CUTOUT, CUTOUT).astype(np.float32)
-            mix = rng.uniform(0.5, 1)
-            rgba[..., :3] = (rgba[..., :3] * (1 - mix) + photo * mix).astype(np.uint8)
+            textured(rgba, self.background(rng, CUTOUT, CUTOUT), rng.uniform(0.5, 1))
         return rgba
 
     def _cutout(self, rng: Rng) -> Array:
@@ -339,6 +335,11 @@ class Pictures:
             x = int(cell) % 2 * 224 + int(rng.integers(225 - w))
             found.append(np.ascontiguousarray(whole[y : y + h, x : x + w]))
         return found
+
+
+def textured(rgba: Array, photo: Array, part: float) -> None:
+    """Mix a photograph of its size into a cut-out: `part` of its colours, and nothing of its outline."""
+    rgba[..., :3] = (rgba[..., :3] * (1 - part) + photo.astype(np.float32) * part).astype(np.uint8)
 
 
 def solidity(alpha: Array) -> float:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from common import Rng, batch_of, recolour, to_tensor
-from data import CUTOUT, Array, Pictures, paste, placement, reencode, warp
+from data import CUTOUT, Array, Pictures, paste, placement, reencode, textured, warp
 from pytest_editeval.vision.objects import cut_out, pad_to_square
 from train_sam import SIDE as SAM_SIDE
 from train_sam import build_sam, decode, encode, jittered_box
@@ -82,7 +82,7 @@ class Objects:
                 [rectangle_view(toned(piece, rng, strength(rng)), rng) for piece in pieces],
             )
         one, other = [], []
-        for rgba in alike(self.pictures, rng, number):
+        for rgba in of_one_kind(self.pictures, rng, number):
             size = rng.uniform(0.8, 1.05)
             one.append(object_view(rgba, rng, size))
             other.append(object_view(toned(rgba, rng, strength(rng)), rng, size))
@@ -146,7 +146,7 @@ def things(pictures: Pictures, rng: Rng, canvas: Array, number: int) -> list[Pla
         chosen = rng.permutation(len(pictures.photographed))[:number]
         found = [np.array(pictures.photographed[index]) for index in chosen]
     else:
-        found = alike(pictures, rng, number)
+        found = of_one_kind(pictures, rng, number)
     soft = rng.random() < 0.5
     placed = []
     for rgba in found:
@@ -162,7 +162,7 @@ def things(pictures: Pictures, rng: Rng, canvas: Array, number: int) -> list[Pla
     return placed
 
 
-def alike(pictures: Pictures, rng: Rng, number: int) -> list[Array]:
+def of_one_kind(pictures: Pictures, rng: Rng, number: int) -> list[Array]:
     """Different cut-outs, mostly of one kind; now and then of one photograph's texture too, which their shapes cut."""
     found = pictures.neighbours(rng, number)
     if rng.random() >= TEXTURED:
@@ -171,7 +171,7 @@ def alike(pictures: Pictures, rng: Rng, number: int) -> list[Array]:
     for rgba in found:
         if rng.random() < 0.5:
             photo = pictures.background(rng, CUTOUT, CUTOUT)
-        rgba[..., :3] = cv2.addWeighted(rgba[..., :3], mix := float(rng.uniform(0, 0.7)), photo, 1 - mix, 0)
+        textured(rgba, photo, 1 - rng.uniform(0, 0.7))
     return found
 
 

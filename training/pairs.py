@@ -32,15 +32,16 @@ class Pairs:
             raise SystemExit(f"{work / GROUPS} is not there yet: run training/pairs.py")
         self.views: NDArray[np.uint8] = np.load(work / VIEWS, mmap_mode="r")
         self.groups: NDArray[np.int64] = np.load(work / GROUPS)
-        self.first = np.flatnonzero(np.diff(self.groups, prepend=-1))
+        first = np.flatnonzero(np.diff(self.groups)) + 1
+        self.members = np.split(np.arange(len(self.groups)), first)
 
     def __call__(self, rng: Rng, number: int) -> tuple[Tensor, Tensor, Tensor]:
         """Views `(number, 3, 224, 224)`, twice, and groups `(number,)`."""
         chosen: list[int] = []
         while len(chosen) < number:
-            group = self.groups[self.first[rng.integers(len(self.first))]]
-            if group not in self.groups[chosen]:
-                chosen += np.flatnonzero(self.groups == group).tolist()
+            group = self.members[rng.integers(len(self.members))].tolist()
+            if group[0] not in chosen:
+                chosen += group
         views: tuple[list[Array], list[Array]] = ([], [])
         for index in chosen[:number]:
             flip, swap = rng.random(2) < 0.5
@@ -68,8 +69,6 @@ class _Chunks(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return self.number
 
     def __getitem__(self, chunk: int) -> tuple[Tensor, Tensor, Tensor]:
-        cv2.setNumThreads(1)
-        torch.set_num_threads(1)
         return self.objects(np.random.default_rng((self.seed, chunk)), CHUNK)
 
 

@@ -66,7 +66,7 @@ class Stage:
     objects: int
 
 
-# Most of the time goes to small pictures, where a step has four times as many of them.
+# Small pictures first, where a step has more of them; objects at last in the size that they are judged in.
 STAGES = (Stage(0.5, 128, 64, 160, 12, 48), Stage(1.01, 224, 96, 224, 5, 32))
 
 
